@@ -1,0 +1,36 @@
+"""Cross entropy with hard or mixed labels."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .labels import check_labels
+from .logits import at_least_float32
+
+__all__ = ["cross_entropy"]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross entropy, -sum_c y_c log softmax(z)_c, mean over the batch.
+
+    Mixed labels: the sum above, which is the same mixture of the cross entropies of the hard labels.
+
+    Args:
+        logits: (B, C).
+        labels: (B,) int64 or (B, C).
+        label_smoothing: Share of the label spread evenly over all classes, in [0, 1].
+
+    Returns:
+        Scalar.
+
+    Raises:
+        StkdError: The shapes do not fit.
+
+    Source: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7 (smoothing);
+    Zhang et al., mixup, ICLR 2018 (mixed labels).
+    """
+    check_labels(labels, logits)
+    logits = at_least_float32(logits)
+    labels = labels.to(logits.dtype) if labels.is_floating_point() else labels.long()
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
