@@ -1,0 +1,89 @@
+"""Decoded arrays kept on disk, so that the next start maps them into memory instead of decoding again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["cache_folder", "cached"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def cache_folder() -> Path:
+    """`$STKD_CACHE`, or `stkd` in the user's cache folder (`$XDG_CACHE_HOME`, `~/.cache`)."""
+    if own := os.environ.get("STKD_CACHE"):
+        return Path(own).expanduser()
+    if os.name == "nt" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "stkd" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "stkd"
+
+
+def cached(key: str, names: Sequence[str], build: Callable[[], Arrays]) -> Arrays:
+    """Arrays from the cache, or built and put there.
+
+    Entries are written under a temporary name and renamed, so several processes may build the same one at once. Where
+    the folder cannot be written, the arrays stay in memory and a warning says so.
+
+    Args:
+        key: Digest of all that the arrays depend on; part of the file names.
+        names: Names of the arrays that `build` returns.
+        build: Makes the arrays; called when one of them is missing or damaged.
+
+    Returns:
+        Read-only memory maps by name, or what `build` returned.
+    """
+    paths = {name: cache_folder() / f"{key}-{name}.npy" for name in names}
+    if (stored := _read(paths)) is not None:
+        return stored
+    built = build()
+    try:
+        for name, path in paths.items():
+            _save(path, built[name])
+    except OSError as error:
+        warnings.warn(
+            f"decoded images stay in memory: {cache_folder()} cannot be written ({error.strerror}); set STKD_CACHE to "
+            "a folder with room to start faster next time",
+            stacklevel=2,
+        )
+        return built
+    return _read(paths) or built
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as `stkd.files.write_atomic` writes bytes, without a copy of it in memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _read(paths: Mapping[str, Path]) -> Arrays | None:
+    """All arrays, or None where one is missing, truncated or not an array."""
+    arrays = {}
+    for name, path in paths.items():
+        try:
+            array = np.lib.format.open_memmap(path, mode="r")
+            if path.stat().st_size != array.offset + array.nbytes:
+                return None
+        except (OSError, ValueError):
+            return None
+        arrays[name] = array
+    return arrays

@@ -1,0 +1,83 @@
+"""Digests of files: what a cache entry is keyed by, and how a run knows that it still sees the same data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+from ..errors import StkdError
+from ..files import write_atomic
+from .cache import cache_folder
+
+__all__ = ["digest_files", "digest_names", "fingerprint"]
+
+SETTLED_S = 2.0
+"""A file younger than this may change again without its time stamp changing, so its digest is not remembered."""
+
+
+def fingerprint(*parts: object, **options: object) -> str:
+    """One hex digest of all parts and options."""
+    return _hash([repr(parts).encode(), repr(sorted(options.items())).encode()])
+
+
+def digest_files(root: Path, names: Sequence[str]) -> str:
+    """Hex digest of the names and contents of files.
+
+    Reading a whole set costs seconds at every start, so the digest is remembered in the cache folder under the files'
+    sizes, time stamps and inodes.
+
+    Args:
+        root: Folder that the names are relative to.
+        names: Relative paths; their order counts.
+
+    Raises:
+        StkdError: A file cannot be read.
+    """
+    try:
+        stats = [os.stat(root / name) for name in names]
+        state = [f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for s in stats]
+        memo = cache_folder() / "digests" / _hash(map(os.fsencode, [str(root.resolve()), *names, *state]))
+        with contextlib.suppress(OSError, ValueError):
+            if len(bytes.fromhex(known := memo.read_text("ascii"))) == 16:
+                return known
+        digest = _hash(part for name in names for part in (os.fsencode(name), _content(root / name)))
+    except OSError as error:
+        raise _unreadable(error) from None
+    if max((max(s.st_mtime, s.st_ctime) for s in stats), default=0) < time.time() - SETTLED_S:
+        with contextlib.suppress(OSError):
+            memo.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(memo, digest)
+    return digest
+
+
+def digest_names(root: Path, names: Sequence[str]) -> str:
+    """Hex digest of the names and sizes of files, for sets that are too large to read at every start.
+
+    Raises:
+        StkdError: A file cannot be reached.
+    """
+    try:
+        return _hash(os.fsencode(f"{name}\0{os.stat(root / name).st_size}") for name in names)
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _hash(parts: Iterable[bytes]) -> str:
+    total = blake2b(digest_size=16)
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).digest()
+
+
+def _unreadable(error: OSError) -> StkdError:
+    return StkdError(f"{error.filename} cannot be read ({error.strerror}); check the file and its permissions")
