@@ -1,0 +1,52 @@
+"""stkd makes image classifiers small: it distils a large teacher into a compact student on virtual samples."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import data, losses, methods, mixing, models
+    from .api import Result, distill, train
+    from .data import open_data
+    from .errors import StkdError
+    from .evaluation import evaluate
+    from .mixing import virtual_samples
+
+__version__ = "0.1.0"
+
+# Loaded when first used, so that importing the package costs next to nothing.
+_HOMES = {
+    "Result": "api",
+    "StkdError": "errors",
+    "distill": "api",
+    "evaluate": "evaluation",
+    "open_data": "data",
+    "train": "api",
+    "virtual_samples": "mixing",
+}
+_MODULES = ("data", "losses", "methods", "mixing", "models")
+
+__all__ = [
+    "Result",
+    "StkdError",
+    "__version__",
+    "data",
+    "distill",
+    "evaluate",
+    "losses",
+    "methods",
+    "mixing",
+    "models",
+    "open_data",
+    "train",
+    "virtual_samples",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,83 @@
+"""Everything random about an epoch, drawn ahead of it as tables: a pure function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..mixing import Mix, Parts, draw
+
+__all__ = ["EpochPlan", "StepPlan", "keyed_rng", "plan_epoch", "steps_per_epoch"]
+
+# One stream of random numbers for each purpose, so that changing one leaves the others as they were.
+_ORDER, _CROP, _MIX = 0, 1, 2
+
+
+def keyed_rng(*key: int) -> np.random.Generator:
+    """A generator that depends on its key alone."""
+    return np.random.default_rng(list(key))
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Full batches in an epoch; a set smaller than one batch is one batch."""
+    return max(1, images // batch_size)
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One step: which images, how each is cropped and flipped, how they are mixed.
+
+    Attributes:
+        index: int64 (B,), positions in the data set.
+        crop: float32 (B, 4), uniform numbers in [0, 1) that an augmentation turns into its crop.
+        flip: bool (B,).
+        parts: Partners and weights of the virtual samples.
+    """
+
+    index: Tensor
+    crop: Tensor
+    flip: Tensor
+    parts: Parts
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The tables of an epoch; `plan[step]` is one step's part of them."""
+
+    seed: int
+    epoch: int
+    mix: Mix
+    order: Tensor
+    crop: Tensor
+    flip: Tensor
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, step: int) -> StepPlan:
+        rng = keyed_rng(self.seed, self.epoch, _MIX, step)
+        parts = draw(self.mix, self.order.shape[1], rng)
+        return StepPlan(self.order[step], self.crop[step], self.flip[step], parts)
+
+
+def plan_epoch(images: int, batch_size: int, mix: Mix, *, seed: int, epoch: int) -> EpochPlan:
+    """Draw an epoch.
+
+    Every image is used at most once. What does not fill a batch is left out; the next epoch's order makes up for it.
+
+    Args:
+        images: Size of the data set.
+        batch_size: B; a smaller data set is one smaller batch.
+        mix: How virtual samples are made.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
+    """
+    steps, size = steps_per_epoch(images, batch_size), min(batch_size, images)
+    order = keyed_rng(seed, epoch, _ORDER).permutation(images)[: steps * size].reshape(steps, size)
+    rng = keyed_rng(seed, epoch, _CROP)
+    crop = rng.random((steps, size, 4), dtype=np.float32)
+    flip = rng.random((steps, size)) < 0.5
+    return EpochPlan(seed, epoch, mix, *(torch.from_numpy(t) for t in (order, crop, flip)))

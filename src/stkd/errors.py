@@ -1,0 +1,31 @@
+"""The one exception that a user sees: a single line that says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["StkdError", "unknown"]
+
+
+class StkdError(Exception):
+    """Bad input from outside (a path, a name, a file, a number). The command line prints it and exits with code 2."""
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> StkdError:
+    """An error for a name that does not exist, with the nearest ones that do.
+
+    Args:
+        kind: What the name stands for, in words ("method", "model").
+        name: What was asked for.
+        names: Every name that exists.
+    """
+    known = sorted(names)
+    lower = {n.lower(): n for n in known}
+    near = [lower[n] for n in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+    )
+    return StkdError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,146 @@
+"""The STKD family: student alone, mixup, KD, DKD, STKD and function matching are one loss on one batch.
+
+loss = (1 - w) CE(y~, z_s) + w T^2 KL(softmax(z_t / T) || softmax(z_s / T)) on virtual samples of K instances:
+w = 0 is the student alone (on virtual samples: mixup), K = 1 is KD, K = 1 decoupled is DKD, w = 1 is function matching.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .. import losses
+from ..errors import StkdError
+from ..mixing import Mix
+from .base import Method, View, methods
+
+__all__ = ["CE", "DKD", "KD", "STKD", "FunctionMatching", "Mixup"]
+
+
+@methods.register("ce", "student alone, cross-entropy with the labels")
+@dataclass(frozen=True, kw_only=True)
+class CE(Method):
+    """Cross-entropy alone."""
+
+    @property
+    def uses_teacher(self) -> bool:
+        return False
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        return {}
+
+
+@methods.register("mixup", "student alone on virtual samples", "Zhang et al., mixup, ICLR 2018")
+@dataclass(frozen=True, kw_only=True)
+class Mixup(CE):
+    """Cross-entropy with mixed labels on virtual samples."""
+
+    mix = Mix()
+
+
+@methods.register("kd", "knowledge distillation on real samples", "Hinton et al., arXiv 1503.02531, 2015")
+@dataclass(frozen=True, kw_only=True)
+class KD(Method):
+    """Softened teacher and cross-entropy.
+
+    Attributes:
+        temperature: T.
+        weight: w of the distillation term; the labels get 1 - w.
+        standardize: Z-score the logits first (Sun et al., CVPR 2024).
+    """
+
+    temperature: float = 4.0
+    weight: float = 0.9
+    standardize: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise StkdError(f"temperature must be positive, got {self.temperature}")
+        if not 0 <= self.weight <= 1:
+            raise StkdError(f"weight must lie between 0 (labels alone) and 1 (teacher alone), got {self.weight}")
+
+    @property
+    def label_weight(self) -> float:
+        return 1 - self.weight
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        kl = losses.stkd(view.student, view.taught, temperature=self.temperature, standardize=self.standardize)
+        return {"kl": self.weight * kl}
+
+
+@methods.register(
+    "stkd",
+    "multi-instance semantic similarity: KD on virtual samples of several images; beta=B decouples it",
+    "Zhao et al., Knowledge-Based Systems 256:109832, 2022",
+)
+@dataclass(frozen=True, kw_only=True)
+class STKD(KD):
+    """Teacher and student must agree on virtual samples.
+
+    Attributes:
+        beta: If given, the decoupled form, with this weight on the part among the incorrect classes.
+    """
+
+    mix = Mix()
+    beta: float | None = None
+
+    @property
+    def needs_labels(self) -> bool:
+        # the decoupled form has to know which classes are in a virtual sample
+        return self.label_weight > 0 or self.beta is not None
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        kl = losses.stkd(
+            view.student,
+            view.taught,
+            view.batch.targets,
+            temperature=self.temperature,
+            beta=self.beta,
+            standardize=self.standardize,
+        )
+        return {"kl": self.weight * kl}
+
+
+@methods.register("dkd", "decoupled KD: target and non-target classes apart", "Zhao et al., DKD, CVPR 2022")
+@dataclass(frozen=True, kw_only=True)
+class DKD(Method):
+    """Decoupled STKD with one instance, at DKD's published weights for CIFAR-100.
+
+    Attributes:
+        temperature: T.
+        alpha: Weight of the target part.
+        beta: Weight of the part among the other classes.
+        standardize: Z-score the logits first.
+    """
+
+    temperature: float = 4.0
+    alpha: float = 1.0
+    beta: float = 8.0
+    standardize: bool = False
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        loss = losses.dkd(
+            view.student,
+            view.taught,
+            view.batch.targets,
+            alpha=self.alpha,
+            beta=self.beta,
+            temperature=self.temperature,
+            standardize=self.standardize,
+        )
+        return {"dkd": loss}
+
+
+@methods.register(
+    "fm",
+    "function matching: KL alone on strongly mixed samples, no labels needed",
+    "Beyer et al., Knowledge distillation: a good teacher is patient and consistent, CVPR 2022",
+)
+@dataclass(frozen=True, kw_only=True)
+class FunctionMatching(KD):
+    """STKD without labels; unlabelled images will do."""
+
+    mix = Mix(per_sample=True)
+    temperature: float = 1.0
+    weight: float = 1.0

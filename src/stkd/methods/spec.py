@@ -1,0 +1,74 @@
+"""Methods as users write them: NAME or NAME:option=value,option=value."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ..errors import StkdError, unknown
+from ..mixing import Mix
+from .base import Method, methods
+
+__all__ = ["parse", "resolve_mix"]
+
+
+def parse(spec: str) -> Method:
+    """A method from its text, such as "kd" or "stkd:temperature=2,beta=8".
+
+    Raises:
+        StkdError: The name or an option is unknown, or a value has the wrong type or range.
+    """
+    name, _, rest = spec.partition(":")
+    cls = methods.get(name)
+    hints = get_type_hints(cls)
+    fields = {f.name for f in dataclasses.fields(cls)}
+    options: dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise StkdError(f"option {item!r} of method {name} has no value; write {name}:{item}=VALUE")
+        if key not in fields:
+            raise unknown(f"option of method {name}", key, fields)
+        options[key] = _typed(text, hints[key], f"option {key} of method {name}")
+    return cls(**options)
+
+
+def _typed(text: str, hint: Any, what: str) -> Any:
+    """The text as one of the plain types that method options have."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if float in allowed:
+        try:
+            return float(text)  # YAML would take 1e-3 for a word
+        except ValueError:
+            pass
+    if type(value) in allowed:
+        return value
+    names = " or ".join("none" if t is type(None) else t.__name__ for t in allowed)
+    raise StkdError(f"{what} must be {names}, got {text!r}")
+
+
+def resolve_mix(method: Method, **asked: Any) -> Mix:
+    """The virtual samples of a run: the method's own, changed where the user chose (fields of Mix; None = not chosen).
+
+    Raises:
+        StkdError: The choices contradict each other.
+    """
+    chosen = {k: v for k, v in asked.items() if v is not None}
+    if chosen.get("kind", method.mix.kind) == "none":
+        useless = sorted(set(chosen) - {"kind"} - ({"instances"} if chosen.get("instances") == 1 else set()))
+        if useless:
+            raise StkdError(
+                f"{', '.join(useless)} set, but there are no virtual samples here; add --mix mixup or leave it out"
+            )
+        return Mix(kind="none", instances=1)
+    if "kind" in chosen and method.mix.kind == "none" and "instances" not in chosen:
+        chosen["instances"] = Mix().instances
+    mix = dataclasses.replace(method.mix, **chosen)
+    return mix if mix.instances > 1 else Mix(kind="none", instances=1)

@@ -1,0 +1,232 @@
+"""Virtual samples: weighted interpolations of several images, with their labels mixed alike.
+
+STKD (Zhao et al., Knowledge-Based Systems 256, 2022) builds them with mixup (Zhang et al., ICLR 2018); CutMix (Yun et
+al., ICCV 2019) is another way. Drawing (numpy, from a keyed generator) and applying (torch, whole batch, any device)
+are apart, so that a virtual sample is a pure function of (data, seed, epoch, step).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import StkdError
+
+__all__ = ["Mix", "Parts", "draw", "mix_images", "mix_labels", "virtual_samples"]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How virtual samples are made.
+
+    Attributes:
+        kind: "none" keeps real images, "mixup" interpolates pixels, "cutmix" pastes boxes.
+        instances: K, the number of images in one virtual sample; 1 is a real image.
+        alpha: Concentration of the Dirichlet(alpha, .., alpha) that the K weights are drawn from; for K = 2 this is
+            mixup's Beta(alpha, alpha).
+        per_sample: Draw the weights for each sample instead of once for the batch.
+        real: Share of each batch that stays real.
+        beside: Keep the whole real batch beside the virtual one (twice as many rows).
+
+    Raises:
+        StkdError: A number is out of range.
+    """
+
+    kind: Literal["none", "mixup", "cutmix"] = "mixup"
+    instances: int = 2
+    alpha: float = 1.0
+    per_sample: bool = False
+    real: float = 0.0
+    beside: bool = False
+
+    def __post_init__(self) -> None:
+        if self.instances < 1:
+            raise StkdError(f"instances must be 1 or more, got {self.instances}; 2 is mixup")
+        if not self.alpha > 0 or not np.isfinite(self.alpha):
+            raise StkdError(f"alpha must be a positive number, got {self.alpha}; 1 draws all weights alike")
+        if not 0 <= self.real <= 1:
+            raise StkdError(f"the share of real samples must lie between 0 and 1, got {self.real}")
+        if self.beside and self.real:
+            raise StkdError("real samples are either a share of the batch or beside it; give one of the two")
+
+    @property
+    def active(self) -> bool:
+        """Whether virtual samples differ from real ones."""
+        return self.kind != "none" and self.instances > 1 and self.real < 1
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What each row of a batch is made of.
+
+    Attributes:
+        index: int64 (R, K), positions in the real batch of the K images of each row; column 0 is the row's own image.
+        lam: float32 (R, K), their weights; each row sums to 1.
+        boxes: float32 (R, K - 1, 4), (y0, x0, y1, x1) as shares of height and width that the images 2..K are pasted
+            into (CutMix), else None.
+    """
+
+    index: Tensor
+    lam: Tensor
+    boxes: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Parts:
+        """The same parts on another device."""
+        boxes = None if self.boxes is None else self.boxes.to(device, non_blocking=True)
+        return Parts(self.index.to(device, non_blocking=True), self.lam.to(device, non_blocking=True), boxes)
+
+    def rows(self, rows: slice) -> Parts:
+        """Some of the rows."""
+        return Parts(self.index[rows], self.lam[rows], None if self.boxes is None else self.boxes[rows])
+
+
+def draw(mix: Mix, batch_size: int, rng: np.random.Generator) -> Parts:
+    """Draw partners and weights for one batch.
+
+    Args:
+        mix: How virtual samples are made.
+        batch_size: B, number of real images.
+        rng: Keyed generator; the same generator state gives the same parts.
+
+    Returns:
+        Parts of R rows: R = B, or 2B with real and virtual samples side by side (real ones first).
+    """
+    own = np.arange(batch_size)
+    if not mix.active:
+        return Parts(torch.from_numpy(own[:, None]), torch.ones(batch_size, 1))
+    k = mix.instances
+    index = np.stack([own, *(rng.permutation(batch_size) for _ in range(k - 1))], axis=1)
+    # A tiny alpha can underflow every gamma draw behind the Dirichlet; its limit is one whole image.
+    draws = rng.dirichlet(np.full(k, mix.alpha), size=batch_size if mix.per_sample else 1)
+    whole = np.eye(k)[rng.integers(k, size=len(draws))]
+    weights = np.where(np.isfinite(draws).all(axis=1, keepdims=True), draws, whole)
+    lam = np.broadcast_to(weights, (batch_size, k)).astype(np.float32)
+    # float32 rounding must not make a label distribution that does not sum to one
+    lam[:, 0] = np.maximum(0, 1 - lam[:, 1:].sum(axis=1, dtype=np.float32))
+    boxes = _draw_boxes(lam, mix.per_sample, rng) if mix.kind == "cutmix" else None
+    # The order of a batch is random already, so its first rows are a random share of it.
+    real = round(mix.real * batch_size)
+    lam[:real] = np.eye(k, dtype=np.float32)[0]
+    if boxes is not None:
+        boxes[:real] = 0
+    if mix.beside:
+        index = np.concatenate([np.repeat(own[:, None], k, axis=1), index])
+        lam = np.concatenate([np.broadcast_to(np.eye(k, dtype=np.float32)[0], lam.shape), lam])
+        boxes = None if boxes is None else np.concatenate([np.zeros_like(boxes), boxes])
+    return Parts(torch.from_numpy(index), torch.from_numpy(lam), None if boxes is None else torch.from_numpy(boxes))
+
+
+def _draw_boxes(lam: NDArray[np.float32], per_sample: bool, rng: np.random.Generator) -> NDArray[np.float32]:
+    """CutMix's boxes (B, K - 1, 4): uniform centre, area = weight, cut off at the border (Yun et al., eq. 2)."""
+    b, k = lam.shape
+    centre = rng.random((b if per_sample else 1, k - 1, 2))
+    half = np.sqrt(lam[:, 1:, None]) / 2
+    boxes: NDArray[np.float32] = np.concatenate([centre - half, centre + half], axis=2).clip(0, 1).astype(np.float32)
+    return boxes
+
+
+def mix_images(images: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
+    """Build the virtual images.
+
+    Args:
+        images: Floating point (B, C, H, W), augmented already.
+        parts: What each of the R rows is made of, on the same device.
+
+    Returns:
+        Images (R, C, H, W) and the weights (R, K) that their labels mix with. With mixup they are `parts.lam`; with
+        CutMix they are the shares of pixels that each image really covers.
+    """
+    k = parts.index.shape[1]
+    if parts.boxes is not None:
+        return _cut(images, parts.index, parts.boxes)
+    if k == 1:
+        return images, parts.lam
+    shape = (-1, 1, 1, 1)
+    lam = parts.lam.to(images.dtype)
+    if k == 2 and len(parts.index) == len(images):
+        return torch.lerp(images, images[parts.index[:, 1]], lam[:, 1].view(shape)), parts.lam
+    mixed = images[parts.index[:, 0]] * lam[:, 0].view(shape)
+    for i in range(1, k):
+        mixed.addcmul_(images[parts.index[:, i]], lam[:, i].view(shape))
+    return mixed, parts.lam
+
+
+def _cut(images: Tensor, index: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Paste images 2..K into their boxes, later ones on top; the weights are the shares of pixels left of each."""
+    height, width = images.shape[2:]
+    y = torch.arange(height, device=images.device).view(1, -1, 1)
+    x = torch.arange(width, device=images.device).view(1, 1, -1)
+    edges = (boxes * boxes.new_tensor([height, width, height, width])).round()
+    mixed = images[index[:, 0]]
+    owner = torch.zeros(len(index), height, width, dtype=torch.int64, device=images.device)
+    for i in range(1, index.shape[1]):
+        y0, x0, y1, x1 = (e.view(-1, 1, 1) for e in edges[:, i - 1].unbind(1))
+        inside = (y >= y0) & (y < y1) & (x >= x0) & (x < x1)
+        mixed = torch.where(inside[:, None], images[index[:, i]], mixed)
+        owner = torch.where(inside, i, owner)
+    shares = [(owner == i).float().mean(dim=(1, 2)) for i in range(index.shape[1])]
+    return mixed, torch.stack(shares, dim=1)
+
+
+def mix_labels(labels: Tensor, index: Tensor, lam: Tensor, num_classes: int) -> Tensor:
+    """Mixed labels y~ = sum_k lam_k onehot(y_k).
+
+    Args:
+        labels: int64 (B,); negative labels (unlabelled) leave their row without mass.
+        index: int64 (R, K), positions in the batch.
+        lam: (R, K), weights.
+        num_classes: C.
+
+    Returns:
+        float32 (R, C).
+    """
+    parts = labels[index]
+    known = parts >= 0
+    targets = torch.zeros(len(index), num_classes, dtype=torch.float32, device=labels.device)
+    return targets.scatter_add_(1, parts.clamp_min(0), lam.float() * known)
+
+
+def virtual_samples(
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    instances: int = 2,
+    alpha: float = 1.0,
+    kind: Literal["mixup", "cutmix"] = "mixup",
+    per_sample: bool = False,
+    seed: int | tuple[int, ...] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Virtual samples of a batch in one call, for use in any training loop.
+
+    Args:
+        images: Floating point (B, C, H, W).
+        labels: int64 (B,).
+        num_classes: C.
+        instances: K, images in one virtual sample.
+        alpha: Concentration of the Dirichlet distribution of the weights.
+        kind: "mixup" or "cutmix".
+        per_sample: Draw weights for each sample instead of once for the batch.
+        seed: Key of the draw, such as (seed, epoch, step); None draws afresh each time.
+
+    Returns:
+        Images (B, C, H, W) and soft labels (B, num_classes), to be shown to teacher and student alike.
+
+    Raises:
+        StkdError: A number is out of range.
+
+    Example:
+        >>> x, y = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 1])
+        >>> mixed, targets = virtual_samples(x, y, num_classes=3, seed=(0, 1, 2))
+        >>> mixed.shape, targets.sum().item()
+        (torch.Size([4, 3, 8, 8]), 4.0)
+    """
+    mix = Mix(kind, instances, alpha, per_sample)
+    parts = draw(mix, len(images), np.random.default_rng(seed)).to(images.device)
+    mixed, lam = mix_images(images, parts)
+    return mixed, mix_labels(labels, parts.index, lam, num_classes)

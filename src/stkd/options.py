@@ -1,0 +1,119 @@
+"""Configs on the command line: every field of a dataclass is a flag, a recipe fills in what no flag says."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from typing import Any, NoReturn, TypeVar, get_args
+
+from jsonargparse import ArgumentParser, Namespace
+
+from .config import RunConfig, build, find_recipe, groups, hints, read_recipe
+from .errors import StkdError, unknown
+
+__all__ = ["Parser", "add_config", "config_from"]
+
+C = TypeVar("C", bound=RunConfig)
+
+
+class Parser(ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(
+            *args, exit_on_error=False, print_config=None, formatter_class=argparse.HelpFormatter, **kwargs
+        )
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise StkdError(self._plain(message))
+
+    def _plain(self, message: str) -> str:
+        flags = [o[2:] for a in self._actions for o in a.option_strings if o.startswith("--")]
+        if found := re.search(r"nrecognized arguments: (\S+)", message):
+            name = found[1].removeprefix("--").partition("=")[0]
+            return str(unknown("option", name, flags)) if found[1].startswith("-") else f"unexpected {found[1]!r}"
+        if found := re.search(r"argument command: invalid choice: '(.*?)' \(choose from (.*?)\)", message):
+            return str(unknown("command", found[1], re.findall(r"[\w-]+", found[2])))
+        if found := re.search(r'Parser key "(.*?)":', message):
+            flag = found[1].split(".")[-1].replace("_", "-")
+            given = re.search(r"(?:Given value|Got value): (.*)", message)
+            wanted = re.search(r"Literal\[(.*?)\]", message)
+            kinds = [k for k in dict.fromkeys(re.findall(r"<class '(\w+)'>", message)) if k in _WORDS]
+            need = f"one of {wanted[1]}" if wanted else " or ".join(_WORDS[k] for k in kinds) or "another value"
+            return f"--{flag} must be {need}, got {given[1] if given else 'something else'}"
+        return " ".join(message.split())
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list such as [0.5,0.75]"}
+
+
+def add_config(parser: Parser, config: type[RunConfig]) -> None:
+    """Give a parser one flag for each field of a config, under the config's headings, and --recipe."""
+    parser.add_argument("--recipe", metavar="NAME|FILE", help="YAML file of options, or a recipe that comes with stkd")
+    for heading, fields in groups(config).items():
+        group = parser.add_argument_group(heading)
+        for field in fields:
+            required = field.default is dataclasses.MISSING
+            # A flag that is not given must not hide what a recipe says, so the parser's defaults are all None.
+            text = field.metadata["help"] + ("" if required or field.default is None else f" [{_shown(field.default)}]")
+            kind = hints(config)[field.name]
+            group.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=kind | None,
+                default=None,
+                help=text.replace("%", "%%"),
+                metavar=_metavar(field.name, kind),
+            )
+
+
+def _metavar(name: str, kind: Any) -> str:
+    choices = [c for c in get_args(kind) if isinstance(c, str)]
+    for part in get_args(kind):
+        choices += [c for c in get_args(part) if isinstance(c, str)]
+    if choices:
+        return "{" + ",".join(choices) + "}"
+    return "true|false" if kind is bool or bool in get_args(kind) else _METAVAR.get(name, "X")
+
+
+_METAVAR = {
+    "data": "KIND[:PATH]",
+    "out": "DIR",
+    "model": "NAME",
+    "teacher": "NAME",
+    "student": "NAME",
+    "method": "NAME",
+    "weights": "FILE|RUN",
+    "teacher_weights": "FILE|RUN",
+    "student_weights": "FILE|RUN",
+    "teacher_classes": "FILE",
+    "epochs": "N",
+    "batch_size": "N",
+    "seed": "N",
+    "accelerator": "NAME",
+    "strategy": "NAME",
+    "milestones": "[X,...]",
+}
+
+
+def _shown(value: Any) -> str:
+    return "[" + ",".join(f"{v:g}" for v in value) + "]" if isinstance(value, tuple) else str(value)
+
+
+def config_from(config: type[C], given: Namespace) -> C:
+    """The config of a command: its flags, then its recipe, then the defaults.
+
+    Raises:
+        StkdError: A recipe's key or value is wrong, or a needed option is missing.
+    """
+    names = {f.name for f in dataclasses.fields(config)}
+    flags = {k: v for k, v in vars(given).items() if k in names and v is not None}
+    recipe = read_recipe(find_recipe(given.recipe)) if given.recipe else {}
+    parser = Parser()
+    add_config(parser, config)
+    for name in recipe:
+        if name not in names:
+            raise unknown(f"option in recipe {given.recipe}", name, names)
+    checked = vars(parser.parse_object(recipe, defaults=False))
+    return build(config, {**{k: v for k, v in checked.items() if k in names and v is not None}, **flags})

@@ -1,0 +1,90 @@
+"""Things found by name: adding one is adding a file, since every module of the package is imported on first look-up."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import StkdError, unknown
+
+__all__ = ["Entry", "Registry"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A registered thing: its name, one line about it, where it was published, and the thing itself."""
+
+    name: str
+    summary: str
+    paper: str
+    value: T
+
+
+class Registry(Generic[T]):
+    """Name to thing, filled by the modules of `package` and by the entry points of a group of the same name.
+
+    Args:
+        kind: What one entry is, in words, for messages ("method").
+        package: Dotted package whose modules register entries when imported; also the entry-point group.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, Entry[T]] = {}
+        self._loaded = False
+
+    def register(self, name: str, summary: str, paper: str = "") -> Callable[[T], T]:
+        """Decorator that enters a thing under `name`.
+
+        Raises:
+            StkdError: The name is taken.
+        """
+
+        def enter(value: T) -> T:
+            if name in self._entries:
+                raise StkdError(f"the {self.kind} {name!r} is registered twice; choose another name for one of them")
+            self._entries[name] = Entry(name, summary, paper, value)
+            return value
+
+        return enter
+
+    def entries(self) -> list[Entry[T]]:
+        """All entries, in order of registration."""
+        self._load()
+        return list(self._entries.values())
+
+    def get(self, name: str) -> T:
+        """The thing called `name`.
+
+        Raises:
+            StkdError: There is none; names the nearest.
+        """
+        self._load()
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries)
+        return self._entries[name].value
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(self._entries)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        root = importlib.import_module(self.package)
+        for module in sorted(m.name for m in pkgutil.walk_packages(root.__path__, f"{self.package}.")):
+            importlib.import_module(module)
+        for point in entry_points(group=self.package):
+            point.load()

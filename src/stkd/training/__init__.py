@@ -1,0 +1,1 @@
+"""One training run: the loop, its optimiser, checkpoints and run directory."""

@@ -1,0 +1,69 @@
+"""Sums over an epoch, kept on the device so that a step never waits for the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Meter"]
+
+
+class Meter:
+    """Losses, hits and the first step whose loss was not finite.
+
+    Args:
+        device: Where the sums live.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.reset()
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self.sums: dict[str, Tensor] = {}
+        self.hits = torch.zeros((), device=self.device)
+        self.rows = 0
+        self.steps = 0
+        self.first_bad = torch.full((), -1, dtype=torch.int64, device=self.device)
+
+    def add(self, losses: dict[str, Tensor], total: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Count one step.
+
+        Args:
+            losses: Named losses.
+            total: Their sum.
+            logits: (R, C).
+            targets: (R, C); a row is a hit when its likeliest class is predicted.
+        """
+        for name, value in {"loss": total, **losses}.items():
+            value = value.detach().float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.hits += (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        bad = ~torch.isfinite(total.detach()) & (self.first_bad < 0)
+        self.first_bad = torch.where(bad, self.steps, self.first_bad)
+        self.rows += len(logits)
+        self.steps += 1
+
+    def bad_step(self) -> int | None:
+        """Step of this epoch at which the loss first was NaN or infinite (waits for the device)."""
+        step = int(self.first_bad)
+        return step if step >= 0 else None
+
+    def means(self) -> dict[str, float]:
+        """Mean losses and accuracy so far (waits for the device)."""
+        means = {name: float(value) / max(1, self.steps) for name, value in self.sums.items()}
+        return {**means, "accuracy": float(self.hits) / max(1, self.rows)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint inside an epoch keeps."""
+        return {"sums": dict(self.sums), "hits": self.hits, "rows": self.rows, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on inside an epoch."""
+        self.reset()
+        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.hits = state["hits"].to(self.device)
+        self.rows, self.steps = state["rows"], state["steps"]

@@ -1,0 +1,70 @@
+"""Optimiser and learning-rate schedule of a run; torch's own, one step of the schedule per step of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    SequentialLR,
+)
+
+from ..config import RunConfig
+from ..errors import StkdError
+
+__all__ = ["make_optimizer", "make_schedule"]
+
+
+def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
+    """SGD or AdamW.
+
+    Args:
+        config: The options of the run.
+        parameters: What is trained.
+        lr: Peak learning rate.
+    """
+    if config.optimizer == "adamw":
+        return AdamW(parameters, lr=lr, weight_decay=config.weight_decay)
+    return SGD(parameters, lr=lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay)
+
+
+def make_schedule(config: RunConfig, optimizer: Optimizer, lr: float, steps_per_epoch: int) -> LRScheduler:
+    """The schedule, to be stepped after each optimiser step.
+
+    Raises:
+        StkdError: A milestone lies beyond the last epoch.
+    """
+    total = config.epochs * steps_per_epoch
+    if config.schedule == "onecycle":
+        # torch's own warm-up share is 30 %; a run that asks for warm-up epochs gets those
+        share = config.warmup_epochs / config.epochs if config.warmup_epochs else 0.3
+        return OneCycleLR(optimizer, max_lr=lr, total_steps=total, pct_start=share, cycle_momentum=False)
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    main = _main_schedule(config, optimizer, total, warmup, steps_per_epoch)
+    if not warmup:
+        return main
+    ramp = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
+    return SequentialLR(optimizer, [ramp, main], milestones=[warmup])
+
+
+def _main_schedule(
+    config: RunConfig, optimizer: Optimizer, total: int, warmup: int, steps_per_epoch: int
+) -> LRScheduler:
+    if config.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=max(1, total - warmup))
+    if config.schedule == "constant":
+        return ConstantLR(optimizer, factor=1.0)
+    epochs = [m * config.epochs if m < 1 else m for m in config.milestones]
+    if any(e >= config.epochs for e in epochs):
+        raise StkdError(
+            f"milestones {list(config.milestones)} do not all lie before the last of {config.epochs} epochs; "
+            "give shares of the run (0.625) or smaller epochs"
+        )
+    return MultiStepLR(optimizer, [round(e * steps_per_epoch) - warmup for e in epochs], gamma=config.gamma)
