@@ -1,0 +1,95 @@
+"""Models by name: ours, and those of timm, torchvision and the Hugging Face hub behind a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from torch import nn
+
+from ..errors import StkdError, unknown
+from ..registry import Registry
+from . import external
+
+__all__ = ["Factory", "create", "default_lr", "models", "register"]
+
+MIN_SIZE = 8
+"""Side in pixels of the smallest image that all our models take."""
+
+
+class Factory(Protocol):
+    """Builds a model with fresh weights."""
+
+    def __call__(self, *, num_classes: int, in_channels: int) -> nn.Module: ...
+
+
+F = TypeVar("F", bound=Factory)
+
+models: Registry[Factory] = Registry("model", "stkd.models")
+
+_lr: dict[str, float] = {}
+
+
+def register(name: str, summary: str, paper: str = "", *, lr: float = 0.05) -> Callable[[F], F]:
+    """Decorator that enters a factory into `models`.
+
+    Args:
+        name: What it is asked for by.
+        summary: One line.
+        paper: Where the model was published.
+        lr: Learning rate that the CRD benchmark (Tian et al., ICLR 2020, supplement) trains it with, for SGD with
+            batches of 64.
+    """
+
+    def enter(factory: F) -> F:
+        models.register(name, summary, paper)(factory)
+        _lr[name] = lr
+        return factory
+
+    return enter
+
+
+def default_lr(name: str) -> float:
+    """Learning rate that suits the model `name` for SGD with batches of 64; 0.05 where we know nothing better."""
+    return _lr.get(name, 0.05) if name in models else 0.05
+
+
+def create(
+    name: str, *, num_classes: int, in_channels: int = 3, image_size: int | None = None, pretrained: bool = False
+) -> nn.Module:
+    """Build the model called `name`.
+
+    Args:
+        name: One of `models`, or timm/NAME, torchvision/NAME, hf/OWNER/NAME.
+        num_classes: Size of the output.
+        in_channels: Channels of the images.
+        image_size: Side of the square images in pixels. Models made for one size (vision transformers) are built for
+            this one, and what cannot take it is refused here and not in the middle of training.
+        pretrained: Fetch published weights, where there are any (not for ours: see `stkd.models.load`).
+
+    Returns:
+        A module from images (B, in_channels, H, W) to logits (B, num_classes).
+
+    Raises:
+        StkdError: Unknown name, impossible sizes, or weights that cannot be fetched.
+    """
+    for what, value in (("num_classes", num_classes), ("in_channels", in_channels), ("image_size", image_size)):
+        if value is not None and value < 1:
+            raise StkdError(f"{what} is {value}; it must be at least 1")
+    source, slash, rest = name.partition("/")
+    if slash:
+        return external.create(source, rest, num_classes, in_channels, image_size, pretrained)
+    if name not in models:
+        raise _unknown(name)
+    if pretrained:
+        raise StkdError(f"no pretrained weights are published under the name {name!r}; give a weights file instead")
+    if image_size is not None and image_size < MIN_SIZE:
+        raise StkdError(f"the images are {image_size}x{image_size}; {name} needs at least {MIN_SIZE}x{MIN_SIZE} pixels")
+    return models.get(name)(num_classes=num_classes, in_channels=in_channels)
+
+
+def _unknown(name: str) -> StkdError:
+    for source in ("timm", "torchvision"):
+        if name in external.names(source):
+            return StkdError(f"unknown model {name!r}; did you mean {source}/{name}?")
+    return unknown("model", name, models)
