@@ -46,7 +46,7 @@ def score(model: nn.Module, split: Split, data: DataSet, *, device: torch.device
     finally:
         model.train(mode)
     return {
-        "top1": float((logits.argmax(1) == labels).float().mean()),
+        "top1": _share(logits.argmax(1) == labels),
         "nll": float(F.cross_entropy(logits, labels)),
     }
 
@@ -77,9 +77,13 @@ def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None)
         "ece": float(multiclass_calibration_error(probabilities, labels, classes, n_bins=15, norm="l1")),
     }
     if teacher_logits is not None:
-        found["agreement"] = float((logits.argmax(1) == teacher_logits.argmax(1)).float().mean())
-        found["teacher_top1"] = float((teacher_logits.argmax(1) == labels).float().mean())
+        found["agreement"] = _share(logits.argmax(1) == teacher_logits.argmax(1))
+        found["teacher_top1"] = _share(teacher_logits.argmax(1) == labels)
     return found
+
+
+def _share(hits: Tensor) -> float:
+    return int(hits.sum()) / len(hits)
 
 
 def parameters(model: nn.Module) -> int:

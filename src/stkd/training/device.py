@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
@@ -32,6 +33,8 @@ def make_fabric(config: RunConfig) -> Fabric:
     Raises:
         StkdError: The machine has no such device, or the precision or strategy is not possible on it.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:
         device = Fabric(accelerator=config.accelerator, devices=1).device
         precision = config.precision

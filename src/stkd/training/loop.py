@@ -203,7 +203,7 @@ class _Fit:
             "seconds": round(self.seconds, 2),
         }
         if last or (self.epoch + 1) % self.config.eval_every == 0:
-            for split, scores in self._scores(self.student).items():
+            for split, scores in self._scores(self.raw).items():
                 row |= {f"{split}_{name}": value for name, value in scores.items()}
         self.epoch, self.step = self.epoch + 1, 0
         self.meter.reset()
@@ -217,6 +217,7 @@ class _Fit:
                 logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=self.epoch)
 
     def _scores(self, model: nn.Module) -> dict[str, dict[str, float]]:
+        # without Fabric's wrapper, hence in float32: what a user of the weights will see
         splits = {"val": self.job.data.val, "test": self.job.data.test}
         return {
             name: score(model, split, self.job.data, device=self.fabric.device, workers=self.config.workers)

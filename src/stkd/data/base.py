@@ -1,0 +1,110 @@
+"""What every data source returns: splits of uint8 images with labels, and the facts needed to train on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..registry import Registry
+
+__all__ = ["UNLABELLED", "Augment", "DataSet", "ImageFiles", "Request", "Source", "Split", "sources"]
+
+UNLABELLED = -1
+"""Label of an image whose class is not known."""
+
+Augment = Literal["none", "crop4", "crop8", "resized"]
+"""Training augmentation: nothing; pad by 4 (8) pixels, crop, flip; random-resized-crop and flip."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images that stay on disk and are decoded as they are needed.
+
+    Attributes:
+        root: Folder that the names are relative to.
+        names: One relative path per image.
+        channels: 1 or 3, what each image is converted to.
+        size: Side in pixels of the square that evaluation sees.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    channels: int
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels.
+
+    Attributes:
+        images: uint8 (N, C, H, W), possibly memory-mapped, or files.
+        labels: int64 (N,), `UNLABELLED` where the class is not known.
+    """
+
+    images: NDArray[np.uint8] | ImageFiles
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set, ready to train on.
+
+    Attributes:
+        name: The kind it was asked for by.
+        classes: Class names, position = label.
+        channels: 1 or 3.
+        size: Side of the square images, in pixels.
+        mean, std: Per-channel normalisation of images scaled to 0..1.
+        augment: Training augmentation that suits the images.
+        train: The labelled (or unlabelled) training images.
+        val: Validation images, None where the source has none and none were held out.
+        test: Test images, None where the source has none.
+        fingerprint: Hex digest of the content, for caches and for telling whether a run still sees the same data.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augment: Augment
+    train: Split
+    val: Split | None
+    test: Split | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked of a source besides its path.
+
+    Attributes:
+        labels: Which label set, where a source has two (CIFAR-100).
+        image_size: Side in pixels to bring images to; None keeps the source's own (folders: 224).
+        split_seed: Seed of every split that the source has to draw itself.
+        test_fraction: Share of images held out as test split where the source has none (folders).
+    """
+
+    labels: Literal["fine", "coarse"] = "fine"
+    image_size: int | None = None
+    split_seed: int = 0
+    test_fraction: float = 0.2
+
+
+Source = Callable[[Path | None, Request], DataSet]
+"""A data source: (path or None, request) -> data set."""
+
+sources: Registry[Source] = Registry("data set", "stkd.data")
