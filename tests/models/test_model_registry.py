@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,21 +80,47 @@ def test_outputs_other_than_logits_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18", "hf/owner/name"])
-def test_failing_to_fetch_weights_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_to_fetch_weights_is_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*args: Any, **options: Any) -> nn.Module:
         raise OSError("no route to host\nand a long tail")
 
     monkeypatch.setattr(timm, "create_model", unreachable)
-    monkeypatch.setattr(torchvision.models, "get_model", unreachable)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(StkdError, match=r"network reachable.*no route to host$") as caught:
         create(name, num_classes=10, pretrained=True)
     assert "\n" not in str(caught.value)
 
 
-def test_pretrained_torchvision_models_get_new_head_and_stem(monkeypatch: pytest.MonkeyPatch) -> None:
-    published = torchvision.models.resnet18(weights=None)
-    stem = published.conv1.weight.detach().clone()
-    monkeypatch.setattr(torchvision.models, "get_model", lambda *args, **options: published)
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Puts content into the cache of downloads, as torchvision's resnet18."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    url = torchvision.models.ResNet18_Weights.DEFAULT.url
+    return lambda content: torch.save(content, folder / url.rpartition("/")[2])
+
+
+def test_pretrained_torchvision_models_get_new_head_and_stem(published: Callable[[object], None]) -> None:
+    original = torchvision.models.resnet18(weights=None)
+    published(original.state_dict())
     model = create("torchvision/resnet18", num_classes=7, in_channels=1, pretrained=True)
     assert model.fc.out_features == 7
-    torch.testing.assert_close(model.conv1.weight, stem.sum(1, keepdim=True))
+    torch.testing.assert_close(model.conv1.weight, original.conv1.weight.sum(1, keepdim=True))
+    assert torch.equal(model.layer4[1].conv2.weight, original.layer4[1].conv2.weight)
+
+
+class Foreign:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+def test_pretrained_torchvision_weights_are_read_safely(
+    published: Callable[[object], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    published(Foreign())
+    with pytest.raises(StkdError, match="cannot build torchvision/resnet18"):
+        create("torchvision/resnet18", num_classes=7, pretrained=True)
+    assert not (tmp_path / "ran").exists()

@@ -107,7 +107,10 @@ def _torchvision(name: str, num_classes: int, in_channels: int, image_size: int 
         options["image_size"] = image_size
     if image_size is not None and name.startswith("maxvit_"):
         options["input_size"] = (image_size, image_size)
-    if not pretrained:
+    if pretrained:
+        # torchvision would unpickle anything; fetched and read safely once, the file is known to hold tensors alone.
+        torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(check_hash=True, weights_only=True)
+    else:
         options["num_classes"] = num_classes
     model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
     if pretrained:
