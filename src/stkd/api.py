@@ -16,6 +16,7 @@ from .data import DataSet, open_data
 from .errors import StkdError
 from .methods import Method, parse, resolve_mix
 from .models import weights
+from .options import checked
 from .saved import Card, find_weights, read_card
 from .teacher import Teacher, open_teacher, read_classes
 from .training.device import make_fabric
@@ -92,7 +93,7 @@ def distill(
     else:
         teacher_name = _name(teacher)
     named = {"teacher": teacher_name, "student": _name(student), "data": _data_name(data), "method": method, "out": out}
-    config = build(DistillConfig, {**options, **named})
+    config = build(DistillConfig, checked(DistillConfig, {**options, **named}))
     return run_distill(config, data=_given(data), student=_module(student), teacher=_module(teacher))
 
 

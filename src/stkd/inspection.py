@@ -15,6 +15,7 @@ from .config import DistillConfig, TrainConfig, build
 from .data import DataSet, open_data
 from .errors import StkdError
 from .evaluation import evaluate
+from .options import checked
 from .saved import Card, load_model
 from .teacher import Teacher, open_teacher
 
@@ -35,9 +36,9 @@ def read_config(run: Path) -> TrainConfig | DistillConfig:
     try:
         options = yaml.safe_load(file.read_text(encoding="utf-8"))
         if "student" in options:
-            return build(DistillConfig, options)
-        return build(TrainConfig, options)
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError):
+            return build(DistillConfig, checked(DistillConfig, options))
+        return build(TrainConfig, checked(TrainConfig, options))
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, StkdError):
         raise StkdError(f"{file} is damaged; give another run") from None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+from argparse import ArgumentError
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
 from jsonargparse import ArgumentParser, Namespace
@@ -12,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 from .config import RunConfig, build, find_recipe, groups, hints, read_recipe
 from .errors import StkdError, unknown
 
-__all__ = ["Parser", "add_config", "config_from"]
+__all__ = ["Parser", "add_config", "checked", "config_from"]
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -34,7 +36,7 @@ class Parser(ArgumentParser):
         if found := re.search(r"nrecognized arguments: (\S+)", message):
             name = found[1].removeprefix("--").partition("=")[0]
             return str(unknown("option", name, flags)) if found[1].startswith("-") else f"unexpected {found[1]!r}"
-        if found := re.search(r"argument command: invalid choice: '(.*?)' \(choose from (.*?)\)", message):
+        if found := re.search(r"argument \w+: invalid choice: '(.*?)' \(choose from (.*?)\)", message):
             return str(unknown("command", found[1], re.findall(r"[\w-]+", found[2])))
         if found := re.search(r'Parser key "(.*?)":', message):
             flag = found[1].split(".")[-1].replace("_", "-")
@@ -110,10 +112,24 @@ def config_from(config: type[C], given: Namespace) -> C:
     names = {f.name for f in dataclasses.fields(config)}
     flags = {k: v for k, v in vars(given).items() if k in names and v is not None}
     recipe = read_recipe(find_recipe(given.recipe)) if given.recipe else {}
+    return build(config, {**checked(config, recipe), **flags})
+
+
+def checked(config: type[RunConfig], options: dict[str, Any]) -> dict[str, Any]:
+    """Options from a recipe or from Python, each brought to the type of its field.
+
+    Raises:
+        StkdError: A name is unknown or a value has the wrong type.
+    """
+    names = {f.name for f in dataclasses.fields(config)}
+    for name in options:
+        if name not in names:
+            raise unknown("option", name, names)
     parser = Parser()
     add_config(parser, config)
-    for name in recipe:
-        if name not in names:
-            raise unknown(f"option in recipe {given.recipe}", name, names)
-    checked = vars(parser.parse_object(recipe, defaults=False))
-    return build(config, {**{k: v for k, v in checked.items() if k in names and v is not None}, **flags})
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    try:
+        typed = vars(parser.parse_object(plain, defaults=False))
+    except ArgumentError as error:
+        parser.error(str(error))
+    return {k: v for k, v in typed.items() if k in names and v is not None}

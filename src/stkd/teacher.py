@@ -71,7 +71,7 @@ class Teacher:
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in self.module.state_dict().items():
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
 

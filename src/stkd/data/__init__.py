@@ -66,7 +66,7 @@ def _check_options(
 def _parse(spec: str) -> tuple[str, Path | None]:
     kind, colon, rest = spec.partition(":")
     if kind not in sources:
-        if Path(_expand(spec)).exists():
+        if spec and Path(_expand(spec)).exists():
             raise StkdError(f"{spec!r} is a path without a kind; write folder:{spec}, or KIND:{spec} for another kind")
         sources.get(kind)
     if colon and not rest:

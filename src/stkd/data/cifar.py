@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import pickle
 import tarfile
@@ -93,26 +94,31 @@ def cifar100(path: Path | None, request: Request) -> DataSet:
 
 Records = dict[str, dict[str, Any]]
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels", "classes")
-
 
 def _open(layout: Layout, path: Path | None, request: Request) -> DataSet:
     place = _locate(layout, existing(layout.kind, path))
     root, names = (place, layout.files) if place.is_dir() else (place.parent, (place.name,))
-    key = fingerprint(digest_files(root, names), kind=layout.kind, labels=layout.labels, image_size=request.image_size)
-    arrays = cached(key, ARRAYS, lambda: _read(layout, place, request.image_size))
-    size = arrays["train_images"].shape[-1]
+    pixels = fingerprint(digest_files(root, names), kind=layout.kind, image_size=request.image_size)
+    key = fingerprint(pixels, labels=layout.labels)
+
+    @functools.cache
+    def read() -> dict[str, NDArray[Any]]:
+        return _read(layout, place, request.image_size)
+
+    images = cached(pixels, ("train_images", "test_images"), read)
+    labels = cached(key, ("train_labels", "test_labels", "classes"), read)
+    size = images["train_images"].shape[-1]
     return DataSet(
         name=layout.kind,
-        classes=tuple(arrays["classes"].tolist()),
+        classes=tuple(labels["classes"].tolist()),
         channels=3,
         size=size,
         mean=layout.mean,
         std=layout.std,
         augment=augment_for(size),
-        train=Split(arrays["train_images"], np.array(arrays["train_labels"])),
+        train=Split(images["train_images"], np.array(labels["train_labels"])),
         val=None,
-        test=Split(arrays["test_images"], np.array(arrays["test_labels"])),
+        test=Split(images["test_images"], np.array(labels["test_labels"])),
         fingerprint=key,
     )
 

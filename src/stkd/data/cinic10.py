@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import StkdError
 from .base import DataSet, Request, sources
 from .checks import fine_only, folder_of
+from .image_files import list_images
 from .trees import Part, open_trees
 
 FOLDER = "CINIC-10"
@@ -32,7 +33,8 @@ def cinic10(path: Path | None, request: Request) -> DataSet:
         if len(present) > 1:
             raise StkdError(f"cinic10: {root} has valid and test but no train; unpack the published archive again")
         present = {"train": next(iter(present.values()))}
-    return open_trees("cinic10", root, present, request.image_size or SIZE, request)
+    trees = {part: list_images(root, name) for part, name in present.items()}
+    return open_trees("cinic10", root, trees, request.image_size or SIZE, request)
 
 
 def _present(root: Path) -> dict[Part, str]:

@@ -39,6 +39,8 @@ def fashion_mnist(path: Path | None, request: Request) -> DataSet:
     ]
     train_images, train_labels = _read(files[0], files[1])
     test_images, test_labels = _read(files[2], files[3])
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise StkdError(f"{root}: training and test images differ in size; fetch the four files again")
     mean, std = channel_stats(train_images)
     size = request.image_size or train_images.shape[-1]
     digest = digest_files(root, [file.name for file in files])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,9 @@ def folder(path: Path | None, request: Request) -> DataSet:
     fine_only("folder", request)
     root = folder_of("folder", path)
     folders = _splits(root) or {"train": ""}
-    return open_trees("folder", root, folders, request.image_size or _size(root, folders), request)
+    trees = {part: list_images(root, name) for part, name in folders.items()}
+    size = request.image_size or _size(root, [name for tree in trees.values() for name in tree.names])
+    return open_trees("folder", root, trees, size, request)
 
 
 def _splits(root: Path) -> dict[Part, str]:
@@ -59,9 +62,8 @@ def _splits(root: Path) -> dict[Part, str]:
     return {part: found[part] for part in ("train", "val", "test") if part in found}
 
 
-def _size(root: Path, folders: dict[Part, str]) -> int:
+def _size(root: Path, names: Sequence[str]) -> int:
     """The images' own side where all are equal small squares, otherwise the default."""
-    names = [f"{sub}/{name}".lstrip("/") for sub in folders.values() for name in list_images(root / sub).names]
     first = pixel_size(root / names[0])
     if first is None or first[0] != first[1] or not 8 <= first[0] <= SMALL:
         return DEFAULT_SIZE

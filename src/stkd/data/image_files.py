@@ -31,30 +31,35 @@ DECODER = 1
 
 @dataclass(frozen=True)
 class ImageTree:
-    """The images below a folder.
+    """The images below a folder of the data set.
 
     Attributes:
-        names: Sorted relative paths, with slashes.
-        classes: For each, the relative path of the folder that directly holds it; None for the root itself.
+        names: Sorted paths relative to the data set's root, with slashes.
+        classes: For each, the path, relative to the folder, of the folder that directly holds it; None for the folder.
     """
 
     names: tuple[str, ...]
     classes: tuple[str | None, ...]
 
 
-def list_images(root: Path) -> ImageTree:
+def list_images(root: Path, folder: str = "") -> ImageTree:
     """Find the images below a folder; hidden files and files of other kinds are passed over.
+
+    Args:
+        root: Folder of the data set.
+        folder: Folder inside it, "" for itself.
 
     Raises:
         StkdError: A folder has none, a link is broken or leads back to its own parent, or a folder cannot be read.
     """
     names: list[str] = []
     others: Counter[str] = Counter()
-    _visit(root, "", (), names, others)
+    prefix = f"{folder}/" if folder else ""
+    _visit(root / folder, prefix, (), names, others)
     if not names:
-        raise StkdError(f"{root} has no images{_seen(others)}; give a folder of images such as .jpg or .png")
+        raise StkdError(f"{root / folder} has no images{_seen(others)}; give a folder of images such as .jpg or .png")
     names.sort()
-    return ImageTree(tuple(names), tuple(_class_name(name) for name in names))
+    return ImageTree(tuple(names), tuple(_class_name(name.removeprefix(prefix)) for name in names))
 
 
 def load_images(
@@ -125,7 +130,7 @@ def _visit(
     for entry in folders:
         if entry.name.lower() not in JUNK_FOLDERS:
             _visit(Path(entry.path), f"{prefix}{entry.name}/", (*above, here), names, others)
-    if prefix and len(names) == before:
+    if above and len(names) == before:
         raise StkdError(f"the folder {folder} has no images{_seen(others)}; add some or remove it")
 
 

@@ -29,9 +29,9 @@ def tiny_imagenet(path: Path | None, request: Request) -> DataSet:
     """
     fine_only("tiny-imagenet", request)
     root = _locate(folder_of("tiny-imagenet", path))
-    wnids = sorted(set(_lines(root / "wnids.txt")))
+    wnids = _wnids(root)
     position = {wnid: label for label, wnid in enumerate(wnids)}
-    train = [(f"train/{wnid}/images/{name}", position[wnid]) for wnid in wnids for name in _train_names(root, wnid)]
+    train = [(name, position[wnid]) for wnid in wnids for name in _train_names(root, wnid)]
     test = _annotated(root, position)
     size = request.image_size or SIZE
     images, digest = load_images(root, [name for name, _ in (*train, *test)], size)
@@ -60,6 +60,16 @@ def _locate(path: Path) -> Path:
     raise StkdError(f"tiny-imagenet: {path} has no wnids.txt; give the folder {FOLDER} of the published archive")
 
 
+def _wnids(root: Path) -> list[str]:
+    wnids = sorted({line.strip() for line in _lines(root / "wnids.txt")})
+    if not wnids:
+        raise StkdError(f"{root / 'wnids.txt'} lists no class; unpack the published archive again")
+    for wnid in wnids:
+        if not wnid.isalnum():
+            raise StkdError(f"{root / 'wnids.txt'} lists {wnid!r}, which is no WordNet id; unpack the archive again")
+    return wnids
+
+
 def _lines(file: Path) -> list[str]:
     try:
         return [line for line in file.read_text("utf-8").splitlines() if line.strip()]
@@ -70,10 +80,10 @@ def _lines(file: Path) -> list[str]:
 
 
 def _train_names(root: Path, wnid: str) -> tuple[str, ...]:
-    folder = root / "train" / wnid / "images"
-    if not folder.is_dir():
-        raise StkdError(f"{folder} does not exist, but wnids.txt lists {wnid}; unpack the published archive again")
-    return list_images(folder).names
+    folder = f"train/{wnid}/images"
+    if not (root / folder).is_dir():
+        raise StkdError(f"{root / folder} does not exist, but wnids.txt lists {wnid}; unpack the archive again")
+    return list_images(root, folder).names
 
 
 def _annotated(root: Path, position: dict[str, int]) -> list[tuple[str, int]]:
@@ -83,7 +93,9 @@ def _annotated(root: Path, position: dict[str, int]) -> list[tuple[str, int]]:
     for number, line in enumerate(_lines(file), 1):
         name, _, rest = line.partition("\t")
         wnid = rest.split("\t")[0].strip()
-        if "/" in name or wnid not in position:
+        if Path(name).name != name:
+            raise StkdError(f"{file}, line {number}: {name!r} is no file name; unpack the published archive again")
+        if wnid not in position:
             raise StkdError(f"{file}, line {number}: {wnid!r} is not in wnids.txt; unpack the published archive again")
         if not (root / "val" / "images" / name).exists():
             raise StkdError(f"{root / 'val' / 'images' / name} does not exist; unpack the published archive again")

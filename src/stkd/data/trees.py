@@ -14,7 +14,7 @@ from .arrays import augment_for
 from .base import UNLABELLED, DataSet, ImageFiles, Request, Split
 from .cache import cached
 from .digest import fingerprint
-from .image_files import ImageTree, list_images, load_images
+from .image_files import ImageTree, load_images
 from .splits import hold_out, take
 from .stats import IMAGENET_MEAN, IMAGENET_STD, channel_stats
 
@@ -23,7 +23,7 @@ __all__ = ["Part", "open_trees"]
 Part = Literal["train", "val", "test"]
 
 
-def open_trees(kind: str, root: Path, folders: Mapping[Part, str], size: int, request: Request) -> DataSet:
+def open_trees(kind: str, root: Path, trees: Mapping[Part, ImageTree], size: int, request: Request) -> DataSet:
     """A data set whose classes are the folders that directly hold images.
 
     With train and val alone, val serves as test split. With train alone, a stratified `request.test_fraction` of its
@@ -32,16 +32,15 @@ def open_trees(kind: str, root: Path, folders: Mapping[Part, str], size: int, re
     Args:
         kind: Name of the data set.
         root: Folder that holds all.
-        folders: Folder of each split, relative to `root`; train is always there, and may be the root itself, "".
+        trees: Images of each split; train is always there.
         size: Side in pixels to bring images to.
         request: What else was asked for.
 
     Raises:
         StkdError: The folders do not make a data set.
     """
-    trees: dict[Part, ImageTree] = {part: list_images(root / folder) for part, folder in folders.items()}
     classes = _classes(root, trees)
-    names = [f"{folders[part]}/{name}".lstrip("/") for part, tree in trees.items() for name in tree.names]
+    names = [name for tree in trees.values() for name in tree.names]
     images, digest = load_images(root, names, size)
     position = {name: label for label, name in enumerate(classes)}
     labels = [UNLABELLED if c is None else position[c] for tree in trees.values() for c in tree.classes]
@@ -52,7 +51,7 @@ def open_trees(kind: str, root: Path, folders: Mapping[Part, str], size: int, re
         labelled = int((splits["train"].labels != UNLABELLED).sum())
         share = max(request.test_fraction, len(classes) / labelled)
         splits["train"], splits["test"] = hold_out(splits["train"], share, classes, request.split_seed)
-    mark = fingerprint(digest, dict(folders), size=size, **drawn)
+    mark = fingerprint(digest, list(trees), size=size, **drawn)
     mean, std = _stats(splits["train"].images, mark)
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
@@ -77,7 +76,7 @@ def _classes(root: Path, trees: Mapping[Part, ImageTree]) -> tuple[str, ...]:
     for part, tree in trees.items():
         if part != "train" and None in tree.classes:
             stray = tree.names[tree.classes.index(None)]
-            raise StkdError(f"{root}: {part} image {stray} is in no class folder; move it into one or remove it")
+            raise StkdError(f"{root / stray} is a {part} image in no class folder; move it into one or remove it")
         if known["train"] and (extra := sorted(known[part] - known["train"])):
             raise StkdError(
                 f"{root}: class {extra[0]!r} of {part} is not in train; add training images or remove the class"

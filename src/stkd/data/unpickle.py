@@ -41,6 +41,11 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _empty_bytes() -> bytes:
+    """Stands in for `bytes`, by which Python 3 writes an empty one in protocol 2."""
+    return b""
+
+
 class _Placeholder:
     """Stands in for `numpy.ndarray`, which pickles only name as an argument."""
 
@@ -51,6 +56,7 @@ _ADMITTED: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): _Placeholder,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _empty_bytes,
 }
 
 

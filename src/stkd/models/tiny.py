@@ -42,7 +42,7 @@ def _block(in_planes: int, planes: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(in_planes, planes, 3, padding=1, bias=False), nn.BatchNorm2d(planes), nn.ReLU())
 
 
-for _width in (4, 8, 16, 32, 64):
+for _width in (2, 4, 8, 16, 32):
     register(f"cnn{_width}", f"three convolutions of {_width}, {2 * _width} and {4 * _width} channels, for demos")(
         partial(TinyCNN, _width)
     )
