@@ -23,6 +23,9 @@ from .checks import existing, fine_only
 from .digest import digest_files, fingerprint
 from .unpickle import load_plain
 
+Records = dict[str, dict[str, Any]]
+"""What the files hold, by file and key."""
+
 MEMBER_LIMIT = 1 << 29
 """Largest file, in bytes, that is read out of an archive; the published ones have at most 155 MB."""
 
@@ -90,9 +93,6 @@ def cifar10(path: Path | None, request: Request) -> DataSet:
 def cifar100(path: Path | None, request: Request) -> DataSet:
     """The same numbers of images; labels are the 100 fine classes or the 20 coarse ones."""
     return _open(FINE if request.labels == "fine" else COARSE, path, request)
-
-
-Records = dict[str, dict[str, Any]]
 
 
 def _open(layout: Layout, path: Path | None, request: Request) -> DataSet:
