@@ -97,13 +97,15 @@ def distill(
     return run_distill(config, data=_given(data), student=_module(student), teacher=_module(teacher))
 
 
-def run_train(config: TrainConfig, *, data: DataSet | None = None, model: nn.Module | None = None) -> Result:
+def run_train(
+    config: TrainConfig, *, data: DataSet | None = None, model: nn.Module | None = None, progress: bool = True
+) -> Result:
     """Train as a config says; `data` and `model` stand in for what the config names."""
     method = parse(config.method)
     if method.uses_teacher:
         raise StkdError(f"method {config.method!r} needs a teacher; use 'stkd distill', or train with ce or mixup")
     subject = _Subject(config.model, "model.safetensors", model, config.weights, config.pretrained)
-    return _run(config, method, subject, data, None)
+    return _run(config, method, subject, data, None, progress)
 
 
 def run_distill(
@@ -112,13 +114,14 @@ def run_distill(
     data: DataSet | None = None,
     student: nn.Module | None = None,
     teacher: nn.Module | None = None,
+    progress: bool = True,
 ) -> Result:
     """Distil as a config says; `data`, `student` and `teacher` stand in for what the config names."""
     method = parse(config.method)
     subject = _Subject(
         config.student, "student.safetensors", student, config.student_weights, config.student_pretrained
     )
-    return _run(config, method, subject, data, teacher)
+    return _run(config, method, subject, data, teacher, progress)
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def _run(
     subject: _Subject,
     data: DataSet | None,
     teacher_module: nn.Module | None,
+    progress: bool,
 ) -> Result:
     mix = resolve_mix(
         method,
@@ -189,7 +193,7 @@ def _run(
         module = subject.build(data)
         card = Card(subject.name, data.classes, data.channels, data.size, data.mean, data.std)
         run.write_environment({"data": data.fingerprint, "device": str(fabric.device)})
-        job = Job(config, data, module, card, method, mix, teacher, subject.weights_name)
+        job = Job(config, data, module, card, method, mix, teacher, subject.weights_name, progress)
         scores = fit(job, run, fabric)
     finally:
         run.close()

@@ -7,15 +7,18 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from .config import DistillConfig, TrainConfig
-from .errors import StkdError
+from .errors import Interrupted, StkdError
 from .options import Parser, add_config, config_from
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from .api import Result
+
+__all__ = ["console", "main"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         return _dispatch(_parser().parse_args(argv))
     except StkdError as error:
         return _fail(str(error))
+    except Interrupted as stop:
+        return _fail(str(stop), 128 + stop.signum)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     except OSError as error:
@@ -112,24 +117,16 @@ def _demo(args: Namespace) -> int:
 def _train(args: Namespace) -> int:
     from .api import run_train
 
-    config = config_from(TrainConfig, args)
-    return _trained(lambda: run_train(config))
+    return _done(run_train(config_from(TrainConfig, args)))
 
 
 def _distill(args: Namespace) -> int:
     from .api import run_distill
 
-    config = config_from(DistillConfig, args)
-    return _trained(lambda: run_distill(config))
+    return _done(run_distill(config_from(DistillConfig, args)))
 
 
-def _trained(run: Any) -> int:
-    from .training.interrupt import Interrupted
-
-    try:
-        result = run()
-    except Interrupted as stop:
-        return _fail(str(stop), 128 + stop.signum)
+def _done(result: Result) -> int:
     scores = ", ".join(f"{s} accuracy {result.scores[s]['top1']:.2%}" for s in ("val", "test") if s in result.scores)
     state = "" if result.fresh else "was finished before: "
     epochs = result.scores["epochs"]

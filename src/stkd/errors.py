@@ -1,15 +1,27 @@
-"""The one exception that a user sees: a single line that says what is wrong and how to mend it."""
+"""What a user is told in a single line: what is wrong and how to mend it, or how to go on."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["StkdError", "unknown"]
+__all__ = ["Interrupted", "StkdError", "unknown"]
 
 
 class StkdError(Exception):
     """Bad input from outside (a path, a name, a file, a number). The command line prints it and exits with code 2."""
+
+
+class Interrupted(Exception):
+    """A run was asked to stop, and has written a checkpoint.
+
+    Attributes:
+        signum: The signal that asked.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.signum = signum
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> StkdError:

@@ -6,19 +6,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-__all__ = ["Interrupted", "StopSignals"]
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and has written a checkpoint.
-
-    Attributes:
-        signum: The signal that asked.
-    """
-
-    def __init__(self, signum: int, message: str) -> None:
-        super().__init__(message)
-        self.signum = signum
+__all__ = ["StopSignals"]
 
 
 class StopSignals:

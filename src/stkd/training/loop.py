@@ -17,14 +17,14 @@ from .. import losses, models
 from ..config import RunConfig
 from ..data import DataSet
 from ..data.loader import Batch, TrainLoader
-from ..errors import StkdError
+from ..errors import Interrupted, StkdError
 from ..evaluation import score
 from ..methods import Method, View
 from ..mixing import Mix
 from ..saved import Card, save_model
 from ..teacher import Teacher
 from .checkpoint import load_checkpoint, save_checkpoint
-from .interrupt import Interrupted, StopSignals
+from .interrupt import StopSignals
 from .meter import Meter
 from .optim import make_optimizer, make_schedule
 from .progress import Bar
@@ -48,6 +48,7 @@ class Job:
         mix: The virtual samples.
         teacher: What it learns from, if the method uses a teacher.
         weights_name: File name of the final weights.
+        progress: Show a progress bar.
     """
 
     config: RunConfig
@@ -58,6 +59,7 @@ class Job:
     mix: Mix
     teacher: Teacher | None
     weights_name: str
+    progress: bool = True
 
     def title(self) -> str:
         """A few words for the progress bar."""
@@ -125,7 +127,7 @@ class _Fit:
         if self.dir.last.exists():
             self._restore(load_checkpoint(self.dir.last))
         done = self.epoch * self.loader.steps + self.step
-        bar = Bar(self.job.title(), self.config.epochs, self.loader.steps, done)
+        bar = Bar(self.job.title(), self.config.epochs, self.loader.steps, done, shown=self.job.progress)
         with StopSignals() as signals, bar:
             while self.epoch < self.config.epochs:
                 self._train_epoch(signals, bar)

@@ -22,11 +22,12 @@ class Bar:
         epochs: Of the run.
         steps: Per epoch.
         done: Steps made before, by a run that is resumed.
+        shown: Whether to show it at all.
     """
 
-    def __init__(self, title: str, epochs: int, steps: int, done: int = 0) -> None:
+    def __init__(self, title: str, epochs: int, steps: int, done: int = 0, *, shown: bool = True) -> None:
         self.title, self.epochs, self.steps = title, epochs, steps
-        self.shown = sys.stderr.isatty()
+        self.shown = shown and sys.stderr.isatty()
         self._due = time.monotonic() + _EVERY
         self._progress = Progress(
             TextColumn("{task.description}"),
