@@ -202,8 +202,9 @@ def _run(
 
 def _teacher(config: DistillConfig, data: DataSet, module: nn.Module | None) -> tuple[Teacher, DataSet]:
     if module is not None:
-        _check_fit(module, data)
-        card = Card(config.teacher or "", data.classes, data.channels, data.size, data.mean, data.std)
+        _check_fit(module, data, config.teacher_size)
+        mean, std = config.teacher_mean or data.mean, config.teacher_std or data.std
+        card = Card(config.teacher or "", data.classes, data.channels, config.teacher_size or data.size, mean, std)
         return Teacher(module, card, data), data
     if not data.classes:
         data = dataclasses.replace(data, classes=_classes_of_teacher(config, data))
@@ -213,6 +214,9 @@ def _teacher(config: DistillConfig, data: DataSet, module: nn.Module | None) -> 
         data,
         pretrained=config.teacher_pretrained,
         classes=config.teacher_classes,
+        mean=config.teacher_mean,
+        std=config.teacher_std,
+        size=config.teacher_size,
     )
     return teacher, data
 
@@ -229,9 +233,10 @@ def _classes_of_teacher(config: DistillConfig, data: DataSet) -> tuple[str, ...]
     return card.classes
 
 
-def _check_fit(module: nn.Module, data: DataSet) -> None:
+def _check_fit(module: nn.Module, data: DataSet, size: int | None = None) -> None:
     """A model made elsewhere must fit the images and classes; better known now than deep inside a loss."""
-    shape = (2, data.channels, data.size, data.size)
+    side = size or data.size
+    shape = (2, data.channels, side, side)
     wanted = (2, len(data.classes))
     mode = module.training
     try:

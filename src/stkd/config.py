@@ -170,6 +170,11 @@ class DistillConfig(RunConfig):
     teacher_weights: Path | None = _opt(None, "the teacher's weights: .safetensors, .pth or a run directory")
     teacher_pretrained: bool = _opt(False, "use the published weights of a timm or torchvision teacher")
     teacher_classes: Path | None = _opt(None, "text file of the teacher's class names, one a line")
+    teacher_mean: tuple[float, ...] | None = _opt(
+        None, "mean of its normalisation, images scaled to 0..1 (default: data's)"
+    )
+    teacher_std: tuple[float, ...] | None = _opt(None, "standard deviation of its normalisation")
+    teacher_size: int | None = _opt(None, "side in pixels of the images that it expects")
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
     student_weights: Path | None = _opt(None, "weights the student starts from")
     student_pretrained: bool = _opt(False, "start the student from published weights")

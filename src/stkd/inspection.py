@@ -66,6 +66,9 @@ def _teacher_of(config: TrainConfig | DistillConfig, data: DataSet | Card, devic
         data,
         pretrained=config.teacher_pretrained,
         classes=config.teacher_classes,
+        mean=config.teacher_mean,
+        std=config.teacher_std,
+        size=config.teacher_size,
     )
     return teacher.to(device)
 

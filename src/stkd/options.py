@@ -96,6 +96,8 @@ _METAVAR = {
     "accelerator": "NAME",
     "strategy": "NAME",
     "milestones": "[X,...]",
+    "teacher_mean": "[X,...]",
+    "teacher_std": "[X,...]",
 }
 
 

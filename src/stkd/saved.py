@@ -89,6 +89,14 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
     if card is None:
         weights.read_state(file)  # a damaged file is the better thing to report
         raise StkdError(f"{file} does not say which model it holds; give a file or directory that stkd wrote")
-    module = models.create(card.model, num_classes=len(card.classes), in_channels=card.channels, image_size=card.size)
+    try:
+        module = models.create(
+            card.model, num_classes=len(card.classes), in_channels=card.channels, image_size=card.size
+        )
+    except StkdError as error:
+        raise StkdError(
+            f"{file} holds a {card.model}, which cannot be built by name ({error}); "
+            "load the weights into your own module with stkd.models.load"
+        ) from None
     weights.load(module, file)
     return module.eval(), card

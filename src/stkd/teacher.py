@@ -32,6 +32,11 @@ class Teacher:
     """
 
     def __init__(self, module: nn.Module, card: Card, data: DataSet | Card) -> None:
+        if not len(card.mean) == len(card.std) == card.channels or min(card.std) <= 0:
+            raise StkdError(
+                f"a teacher of {card.channels} channels needs as many means and positive standard deviations, "
+                f"got {list(card.mean)} and {list(card.std)}"
+            )
         self.module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.card = card
         self.classes = _class_map(card.classes, data.classes)
@@ -95,7 +100,7 @@ def _renormalise(
     """Factor and shift from one normalisation to another; None where they are the same."""
     m, s, om, os = (torch.tensor(v).view(1, -1, 1, 1) for v in (mean, std, own_mean, own_std))
     factor, shift = s / os, (m - om) / os
-    if factor.numel() == shift.numel() == m.numel() and torch.equal(om, m) and torch.equal(os, s):
+    if torch.equal(om, m) and torch.equal(os, s):
         return None
     return factor, shift
 
@@ -107,6 +112,9 @@ def open_teacher(
     *,
     pretrained: bool = False,
     classes: Path | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    size: int | None = None,
 ) -> Teacher:
     """A teacher by name and weights.
 
@@ -116,6 +124,7 @@ def open_teacher(
         data: The data set it teaches on.
         pretrained: Use the published weights of a timm or torchvision model instead.
         classes: Text file of its class names, one a line.
+        mean, std, size: What it was trained with, where that is neither in the weights nor the same as the data's.
 
     Raises:
         StkdError: Name or weights are missing or do not fit each other.
@@ -131,16 +140,17 @@ def open_teacher(
     if card is not None and card.model != name:
         raise StkdError(f"the teacher's weights are of {card.model}, not of {name}; give --teacher {card.model}")
     own = read_classes(classes) if classes is not None else card.classes if card is not None else data.classes
-    channels, size = (card.channels, card.size) if card is not None else (data.channels, data.size)
+    channels = card.channels if card is not None else data.channels
+    size = size or (card.size if card is not None else data.size)
     if pretrained and file is None and classes is None:
         raise StkdError("--teacher-pretrained needs --teacher-classes FILE with the names of its classes, one a line")
     module = models.create(name, num_classes=len(own), in_channels=channels, image_size=size, pretrained=pretrained)
     if file is not None:
         weights.load(module, file)
-    mean, std = (card.mean, card.std) if card is not None else (data.mean, data.std)
-    if pretrained:
-        published = getattr(module, "pretrained_cfg", {})
-        mean, std = tuple(published.get("mean", mean)), tuple(published.get("std", std))
+    known = card if card is not None else data
+    published = getattr(module, "pretrained_cfg", {}) if pretrained else {}
+    mean = mean or tuple(published.get("mean", known.mean))
+    std = std or tuple(published.get("std", known.std))
     return Teacher(module, Card(name, own, channels, size, mean, std), data)
 
 
