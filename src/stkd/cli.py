@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from jsonargparse import Namespace
 
 from .config import DistillConfig, TrainConfig
 from .errors import Interrupted, StkdError
+from .files import disk_full
 from .options import Parser, add_config, config_from
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _fail(message: str, code: int = 2) -> int:
 
 def _os_error(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if disk_full(error):
         return f"the disk is full{where}; free some space and run the same command again: the last checkpoint is intact"
     return f"{error.strerror or error}{where}"
 
@@ -73,7 +73,7 @@ def _parser() -> Parser:
     )
     predict = Parser(description="Classes of images by a run's student, and by its teacher.")
     predict.add_argument("run", type=Path, help="run directory, or weights written by stkd")
-    predict.add_argument("images", type=list[Path], nargs="+", help="image files")
+    predict.add_argument("images", type=Path, nargs="+", help="image files")
     predict.add_argument("--top", type=int, default=5, metavar="N", help="classes to show [5]")
     listing = Parser(description="What there is: methods, models or data sets.")
     listing.add_argument("what", choices=["methods", "models", "data", "recipes"], help="what to list")

@@ -71,7 +71,7 @@ def test_failed_save_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StkdError, match="No space left"):
+    with pytest.raises(OSError, match="No space left"):
         save(model, path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["student.safetensors"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..errors import StkdError
+from ..files import disk_full, write_atomic
 from .registry import models
 from .taps import classifier
 
@@ -44,18 +45,15 @@ def save(module: nn.Module, path: Path, metadata: Mapping[str, str] | None = Non
 
     Raises:
         StkdError: The file cannot be written.
+        OSError: The disk is full.
     """
     state = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
     content = safetensors.torch.save(state, dict(metadata or {}))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomic(path, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if disk_full(error):
+            raise
         raise StkdError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -114,7 +112,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> object:
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of the format, which is not the user's concern
             content: object = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch tells the kinds of failure apart in its message alone.

@@ -33,7 +33,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
+        if not isinstance(state, dict) or "identity" not in state:
             raise TypeError
     except Exception:  # torch.load raises many kinds for damaged files
         raise StkdError(f"checkpoint {path} is damaged; delete {path.parent} to train from the beginning") from None

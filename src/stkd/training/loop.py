@@ -143,13 +143,14 @@ class _Fit:
             now = time.monotonic()
             self.seconds = seconds_before + now - began
             if self.step % _CHECK_EVERY == 0:
-                self._check_finite()
+                self._check_loss()
             if bar.due():
                 speed = (self.meter.rows - rows_before) / (now - began)
                 bar.update(self.epoch * self.loader.steps + self.step, self.meter.means(), speed)
             if signals.received is not None:
                 self._stop(signals.received)
             if now - saved > 60 * self.config.checkpoint_minutes > 0 and self.step < self.loader.steps:
+                self._check_finite()
                 self._save()
                 saved = time.monotonic()
         self._check_finite()
@@ -183,13 +184,24 @@ class _Fit:
         return named
 
     def _check_finite(self) -> None:
-        bad = self.meter.bad_step()
-        if bad is None:
-            return
+        """Before anything is kept."""
+        self._check_loss()
+        self._check_weights()
+
+    def _check_loss(self) -> None:
+        if (bad := self.meter.bad_step()) is not None:
+            raise self._diverged("loss", bad + 1)
+
+    def _check_weights(self) -> None:
+        """A last step can spoil weights after a loss that was still finite; such weights must not be kept."""
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in self.raw.state_dict().values()):
+            raise self._diverged("weights", self.step)
+
+    def _diverged(self, what: str, step: int) -> StkdError:
         last = self.dir.last
         kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
-        raise StkdError(
-            f"the loss became NaN or infinite at epoch {self.epoch + 1}, step {bad + 1}; {kept}; "
+        return StkdError(
+            f"the {what} became NaN or infinite at epoch {self.epoch + 1}, step {step}; {kept}; "
             f"try a smaller --lr (now {self.lr:g}), --clip-norm 1, --warmup-epochs 1 or --precision 32, with another "
             "--out"
         )
@@ -211,12 +223,13 @@ class _Fit:
         self.meter.reset()
         self.rows.append(row)
         self._keep_best(row)
-        if last or self.epoch % self.config.checkpoint_epochs == 0:
-            self._save()
         if self.fabric.is_global_zero:
+            # before the checkpoint, since a run that is killed after its last one has no epoch left to log
             self.dir.log(self.rows)
             for logger in self.fabric.loggers:
                 logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=self.epoch)
+        if last or self.epoch % self.config.checkpoint_epochs == 0:
+            self._save()
 
     def _scores(self, model: nn.Module) -> dict[str, dict[str, float]]:
         # without Fabric's wrapper, hence in float32: what a user of the weights will see

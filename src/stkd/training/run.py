@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from ..config import RunConfig, to_yaml
 from ..errors import StkdError
-from ..files import write_atomic
+from ..files import remove_temporaries, write_atomic
 
 __all__ = ["RunDir", "environment", "read_result"]
 
@@ -49,7 +49,7 @@ class RunDir:
         if foreign:
             raise StkdError(f"{self.path} is not empty and is not a run of stkd; give --out a new directory")
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._file(".lock"), timeout=0)
             self._lock.acquire()
         except Timeout:
@@ -58,6 +58,8 @@ class RunDir:
             raise StkdError(f"cannot write to {self.path}: {error.strerror}; give --out a directory of yours") from None
         try:
             self._claim(config)
+            self.checkpoints.mkdir(exist_ok=True)
+            remove_temporaries(self.path, self.checkpoints)  # of a process that was killed while it wrote
         except BaseException:
             self.close()
             raise
@@ -82,7 +84,8 @@ class RunDir:
     def _claim(self, config: RunConfig) -> None:
         text = to_yaml(config)
         file = self._file("config.yaml")
-        if not file.exists():
+        if not self.last.exists() and read_result(self.path) is None:
+            # nothing was trained yet, so a start that failed does not stand in the way of the corrected command
             write_atomic(file, text)
             return
         try:
