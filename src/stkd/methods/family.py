@@ -6,6 +6,7 @@ w = 0 is the student alone (on virtual samples: mixup), K = 1 is KD, K = 1 decou
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,6 +17,11 @@ from ..mixing import Mix
 from .base import Method, View, methods
 
 __all__ = ["CE", "DKD", "KD", "STKD", "FunctionMatching", "Mixup"]
+
+
+def _positive(name: str, value: float, *, zero: bool = False) -> None:
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise StkdError(f"{name} must be {'zero or ' if zero else ''}a positive number, got {value}")
 
 
 @methods.register("ce", "student alone, cross-entropy with the labels")
@@ -55,8 +61,7 @@ class KD(Method):
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise StkdError(f"temperature must be positive, got {self.temperature}")
+        _positive("temperature", self.temperature)
         if not 0 <= self.weight <= 1:
             raise StkdError(f"weight must lie between 0 (labels alone) and 1 (teacher alone), got {self.weight}")
 
@@ -84,6 +89,11 @@ class STKD(KD):
 
     mix = Mix()
     beta: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta is not None:
+            _positive("beta", self.beta, zero=True)
 
     @property
     def needs_labels(self) -> bool:
@@ -118,6 +128,11 @@ class DKD(Method):
     alpha: float = 1.0
     beta: float = 8.0
     standardize: bool = False
+
+    def __post_init__(self) -> None:
+        _positive("temperature", self.temperature)
+        _positive("alpha", self.alpha, zero=True)
+        _positive("beta", self.beta, zero=True)
 
     def losses(self, view: View) -> dict[str, Tensor]:
         loss = losses.dkd(
