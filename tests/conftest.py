@@ -1,0 +1,94 @@
+"""Fixtures of the tests that go through a whole run: digits, the smallest networks, one thread."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stkd.cli import main
+
+torch.set_num_threads(1)
+
+PLAIN = ("--precision", "32", "--accelerator", "cpu")
+"""Options that make a run the same on every machine."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+Stkd = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Decoded images go to a folder of this session, not to the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STKD_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def stkd(capsys: pytest.CaptureFixture[str]) -> Stkd:
+    """The command line in this process: `stkd("train", "--data", "digits", ...)`."""
+
+    def call(*argv: str | Path) -> Outcome:
+        capsys.readouterr()
+        code = main([str(a) for a in argv])
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def _teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    command = ["train", "--data", "digits", "--model", "cnn4", "--epochs", "3", "--out", str(out), *PLAIN]
+    assert main(command) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def _student_run(tmp_path_factory: pytest.TempPathFactory, _teacher_run: Path) -> Path:
+    out = tmp_path_factory.mktemp("student") / "run"
+    command = ["distill", "--data", "digits", "--teacher-weights", str(_teacher_run), "--student", "cnn2"]
+    assert main([*command, "--epochs", "2", "--val-fraction", "0.2", "--out", str(out), *PLAIN]) == 0
+    return out
+
+
+@pytest.fixture
+def teacher_run(_teacher_run: Path, tmp_path: Path) -> Path:
+    """A finished `stkd train` of cnn4 on digits, 3 epochs; a copy, so that a test may damage it."""
+    return Path(shutil.copytree(_teacher_run, tmp_path / "teacher_run"))
+
+
+@pytest.fixture
+def student_run(_student_run: Path, tmp_path: Path) -> Path:
+    """A finished `stkd distill` of cnn2 on digits with a validation split, 2 epochs; a copy."""
+    return Path(shutil.copytree(_student_run, tmp_path / "student_run"))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder data set: classes "cat" and "dog", 10 images each of 8 x 8 pixels, no splits."""
+    rng = np.random.default_rng(0)
+    for position, name in enumerate(("cat", "dog")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = rng.integers(0, 128, (8, 8, 3), dtype=np.uint8) + np.uint8(120 * position)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.png")
+    return tmp_path / "pictures"
