@@ -29,20 +29,23 @@ _SCORES = {
 
 def show_scores(scores: dict[str, Any], title: str) -> None:
     """Scores of one model, a row each."""
-    table = Table(title=title, box=box.SIMPLE, show_header=False)
+    console = Console()
+    console.print(title, style="bold", soft_wrap=True)
+    table = Table(box=box.SIMPLE, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, (label, shape) in _SCORES.items():
         if name in scores:
             table.add_row(label, shape.format(scores[name]))
-    Console().print(table)
+    console.print(table)
 
 
 def show_predictions(predictions: list[dict[str, Any]]) -> None:
     """The likeliest classes of each image, side by side for student and teacher."""
     console = Console()
     for found in predictions:
-        table = Table(title=found["image"], box=box.SIMPLE, title_justify="left")
+        console.print(found["image"], style="bold", soft_wrap=True)
+        table = Table(box=box.SIMPLE)
         columns = [who for who in found if who != "image"]
         for who in columns:
             table.add_column(who)
