@@ -14,6 +14,7 @@ from .config import DistillConfig, TrainConfig
 from .errors import Interrupted, StkdError
 from .files import disk_full
 from .options import Parser, add_config, config_from
+from .processes import process_rank
 
 if TYPE_CHECKING:
     from .api import Result
@@ -43,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"stkd: {'' if code > 2 else 'error: '}{message}", file=sys.stderr)
+    if process_rank() == 0:  # the others would only say it again
+        print(f"stkd: {'' if code > 2 else 'error: '}{message}", file=sys.stderr)
     return code
 
 
@@ -128,9 +130,12 @@ def _distill(args: Namespace) -> int:
 
 def _done(result: Result) -> int:
     scores = ", ".join(f"{s} accuracy {result.scores[s]['top1']:.2%}" for s in ("val", "test") if s in result.scores)
+    for split, found in result.scores.get("ema", {}).items():
+        scores += f", {split} accuracy of the averaged weights {found['top1']:.2%}"
     state = "" if result.fresh else "was finished before: "
     epochs = result.scores["epochs"]
-    print(f"{result.out}: {state}{scores or 'done'} after epoch {epochs} of {epochs}; weights in {result.weights}")
+    if process_rank() == 0:
+        print(f"{result.out}: {state}{scores or 'done'} after epoch {epochs} of {epochs}; weights in {result.weights}")
     return 0
 
 

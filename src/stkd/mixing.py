@@ -145,7 +145,7 @@ def mix_images(images: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
     if parts.boxes is not None:
         return _cut(images, parts.index, parts.boxes)
     if k == 1:
-        return images, parts.lam
+        return (images if len(parts.index) == len(images) else images[parts.index[:, 0]]), parts.lam
     shape = (-1, 1, 1, 1)
     lam = parts.lam.to(images.dtype)
     if k == 2 and len(parts.index) == len(images):

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from ..config import RunConfig
 from ..errors import StkdError
@@ -25,6 +27,15 @@ def fast_bfloat16(device: torch.device) -> bool:
         able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
+
+
+def _loggers(config: RunConfig) -> list[Logger]:
+    if not config.tensorboard:
+        return []
+    try:
+        return [TensorBoardLogger(config.out.parent, config.out.name, version="tensorboard")]
+    except ModuleNotFoundError:
+        raise StkdError("--tensorboard needs the package tensorboard: pip install 'stkd[tensorboard]'") from None
 
 
 def make_fabric(config: RunConfig) -> Fabric:
@@ -49,6 +60,7 @@ def make_fabric(config: RunConfig) -> Fabric:
                 devices=config.devices,
                 strategy=config.strategy,
                 precision=_PRECISION[precision],
+                loggers=_loggers(config),
             )
     except StkdError:
         raise

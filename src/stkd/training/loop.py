@@ -228,6 +228,7 @@ class _Fit:
             self.dir.log(self.rows)
             for logger in self.fabric.loggers:
                 logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=self.epoch)
+                logger.save()
         if last or self.epoch % self.config.checkpoint_epochs == 0:
             self._save()
 

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from ..config import RunConfig, to_yaml
 from ..errors import StkdError
 from ..files import remove_temporaries, write_atomic
+from ..processes import process_rank
 
 __all__ = ["RunDir", "environment", "read_result"]
 
@@ -28,7 +29,7 @@ _PACKAGES = ("stkd", "torch", "torchvision", "timm", "lightning-fabric", "torchm
 
 
 class RunDir:
-    """A run directory, locked for this process until `close`.
+    """A run directory, locked for this process until `close`; of several processes of one run, the first writes.
 
     Args:
         config: The resolved options; they must be those that the directory was started with.
@@ -48,6 +49,9 @@ class RunDir:
         )
         if foreign:
             raise StkdError(f"{self.path} is not empty and is not a run of stkd; give --out a new directory")
+        self._lock: FileLock | None = None
+        if process_rank() > 0:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self._file(".lock"), timeout=0)
@@ -66,7 +70,8 @@ class RunDir:
 
     def close(self) -> None:
         """Let other processes write."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def checkpoints(self) -> Path:
@@ -102,6 +107,8 @@ class RunDir:
 
     def write_environment(self, extra: dict[str, Any]) -> None:
         """Record versions, hardware and git revision."""
+        if self._lock is None:
+            return
         write_atomic(self._file("env.json"), json.dumps({**environment(), **extra}, indent=1))
 
     def log(self, rows: list[dict[str, Any]]) -> None:
