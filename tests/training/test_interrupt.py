@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from stkd.training.interrupt import StopSignals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_is_noted_second_acts(number: signal.Signals) -> None:
+    seen: list[int] = []
+    before = signal.signal(number, lambda signum, frame: seen.append(signum))
+    try:
+        with StopSignals() as signals:
+            assert signals.received is None
+            signal.raise_signal(number)
+            assert signals.received == number
+            assert seen == []
+            signal.raise_signal(number)
+            assert seen == [number]
+        signal.raise_signal(number)
+        assert seen == [number, number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_handlers_come_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(RuntimeError), StopSignals():
+        raise RuntimeError
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_other_threads_do_without() -> None:
+    received: list[object] = []
+
+    def work() -> None:
+        with StopSignals() as signals:
+            received.append(signals.received)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert received == [None]
