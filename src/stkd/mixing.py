@@ -148,8 +148,9 @@ def mix_images(images: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
         return (images if len(parts.index) == len(images) else images[parts.index[:, 0]]), parts.lam
     shape = (-1, 1, 1, 1)
     lam = parts.lam.to(images.dtype)
-    if k == 2 and len(parts.index) == len(images):
-        return torch.lerp(images, images[parts.index[:, 1]], lam[:, 1].view(shape)), parts.lam
+    if k == 2:
+        own, other = (images[parts.index[:, i]] for i in (0, 1))
+        return torch.lerp(own, other, lam[:, 1].view(shape)), parts.lam
     mixed = images[parts.index[:, 0]] * lam[:, 0].view(shape)
     for i in range(1, k):
         mixed.addcmul_(images[parts.index[:, i]], lam[:, i].view(shape))
