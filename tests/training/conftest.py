@@ -51,9 +51,8 @@ def killed_at(act_at: StopAt) -> StopAt:
 
     @contextmanager
     def context(step: int) -> Iterator[None]:
-        with act_at(step, die):
-            with suppress(Killed):
-                yield
+        with act_at(step, die), suppress(Killed):
+            yield
 
     return context
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stkd.data.plan import EpochPlan, plan_epoch, steps_per_epoch
+from stkd.mixing import Mix
+
+REAL = Mix("none", 1)
+
+
+def same(a: EpochPlan, b: EpochPlan) -> bool:
+    tables = all(torch.equal(getattr(a, t), getattr(b, t)) for t in ("order", "crop", "flip"))
+    return tables and all(torch.equal(a[i].parts.lam, b[i].parts.lam) for i in range(len(a)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 2**40), st.integers(0, 500))
+def test_epoch(images: int, batch_size: int, seed: int, epoch: int) -> None:
+    plan = plan_epoch(images, batch_size, Mix(), seed=seed, epoch=epoch)
+    size = min(batch_size, images)
+    assert len(plan) == steps_per_epoch(images, batch_size) == max(1, images // batch_size)
+    assert plan.order.shape == plan.flip.shape == (len(plan), size)
+    assert plan.crop.shape == (len(plan), size, 4)
+    used = plan.order.flatten()
+    assert len(used.unique()) == len(used), "every image at most once"
+    assert images - len(used) < batch_size, "no more is left out than what does not fill a batch"
+    assert 0 <= int(used.min()) <= int(used.max()) < images
+    assert bool(((plan.crop >= 0) & (plan.crop < 1)).all())
+
+
+def test_depends_on_seed_and_epoch_alone() -> None:
+    first = plan_epoch(100, 16, Mix(), seed=3, epoch=4)
+    torch.manual_seed(1)
+    assert same(first, plan_epoch(100, 16, Mix(), seed=3, epoch=4))
+    assert not torch.equal(first.order, plan_epoch(100, 16, Mix(), seed=3, epoch=5).order)
+    assert not torch.equal(first.order, plan_epoch(100, 16, Mix(), seed=4, epoch=4).order)
+    assert not torch.equal(first.crop, plan_epoch(100, 16, Mix(), seed=3, epoch=5).crop)
+
+
+@pytest.mark.parametrize("mix", [Mix(), Mix(instances=4, alpha=0.2), Mix("cutmix", per_sample=True), Mix(beside=True)])
+def test_mixing_changes_neither_order_nor_crops(mix: Mix) -> None:
+    real, mixed = (plan_epoch(100, 16, m, seed=3, epoch=4) for m in (REAL, mix))
+    assert torch.equal(real.order, mixed.order)
+    assert torch.equal(real.crop, mixed.crop)
+    assert torch.equal(real.flip, mixed.flip)
+
+
+def test_steps_can_be_asked_for_in_any_order() -> None:
+    plan = plan_epoch(100, 16, Mix(per_sample=True), seed=3, epoch=4)
+    forward = [plan[i].parts.lam for i in range(len(plan))]
+    backward = [plan[i].parts.lam for i in reversed(range(len(plan)))][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(forward, backward, strict=True))
+    assert not torch.equal(forward[0], forward[1])
+    assert torch.equal(plan[2].index, plan.order[2])
+
+
+def test_orders_and_flips_are_fair() -> None:
+    plans = [plan_epoch(10, 10, REAL, seed=0, epoch=e) for e in range(2000)]
+    first = torch.stack([p.order[0, 0] for p in plans]).bincount(minlength=10) / 2000
+    torch.testing.assert_close(first, torch.full((10,), 0.1), atol=0.03, rtol=0)
+    flips = torch.cat([p.flip.flatten() for p in plans]).float().mean()
+    assert abs(float(flips) - 0.5) < 0.02
