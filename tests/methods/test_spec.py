@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from stkd.errors import StkdError
+from stkd.methods import parse, resolve_mix
+from stkd.mixing import Mix
+
+NONE = Mix("none", 1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("kd", {"temperature": 4.0, "weight": 0.9, "standardize": False}),
+        ("kd:temperature=2", {"temperature": 2.0, "weight": 0.9, "standardize": False}),
+        ("kd:temperature=2e0,weight=1", {"temperature": 2.0, "weight": 1.0, "standardize": False}),
+        ("kd:standardize=true", {"temperature": 4.0, "weight": 0.9, "standardize": True}),
+        ("kd:", {"temperature": 4.0, "weight": 0.9, "standardize": False}),
+        ("stkd:beta=1e-3", {"temperature": 4.0, "weight": 0.9, "standardize": False, "beta": 1e-3}),
+        ("stkd:beta=null", {"temperature": 4.0, "weight": 0.9, "standardize": False, "beta": None}),
+        ("fm", {"temperature": 1.0, "weight": 1.0, "standardize": False}),
+        ("dkd:alpha=2", {"temperature": 4.0, "alpha": 2.0, "beta": 8.0, "standardize": False}),
+    ],
+)
+def test_parsed(spec: str, options: dict[str, Any]) -> None:
+    assert dataclasses.asdict(parse(spec)) == options
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("", "unknown method ''"),
+        ("stdk", "unknown method 'stdk'; did you mean stkd"),
+        ("kd:temprature=2", "unknown option of method kd 'temprature'; did you mean temperature"),
+        ("kd:beta=2", "unknown option of method kd 'beta'"),
+        ("kd:temperature", "has no value; write kd:temperature=VALUE"),
+        ("kd:temperature=", "option temperature of method kd must be float, got ''"),
+        ("kd:temperature=hot", "must be float, got 'hot'"),
+        ("kd:standardize=1", "must be bool, got '1'"),
+        ("stkd:beta=much", "must be float or none, got 'much'"),
+        ("kd:temperature=[", r"must be float, got '\['"),
+        ("kd:temperature=-1", "temperature must be a positive number, got -1"),
+        ("dkd:temperature=0", "temperature must be a positive number"),
+        ("dkd:beta=-1", "beta must be zero or a positive number"),
+        ("kd:weight=1.5", "weight must lie between 0"),
+    ],
+)
+def test_refused(spec: str, words: str) -> None:
+    with pytest.raises(StkdError, match=words) as caught:
+        parse(spec)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked", "expected"),
+    [
+        ("ce", {}, NONE),
+        ("kd", {}, NONE),
+        ("mixup", {}, Mix("mixup", 2)),
+        ("stkd", {}, Mix("mixup", 2)),
+        ("fm", {}, Mix("mixup", 2, per_sample=True)),
+        ("stkd", {"kind": "none"}, NONE),
+        ("stkd", {"instances": 1}, NONE),
+        ("stkd", {"instances": 4, "alpha": 0.5}, Mix("mixup", 4, 0.5)),
+        ("stkd", {"kind": "cutmix"}, Mix("cutmix", 2)),
+        ("stkd", {"beside": True}, Mix("mixup", 2, beside=True)),
+        ("stkd", {"real": 0.25}, Mix("mixup", 2, real=0.25)),
+        ("fm", {"per_sample": False}, Mix("mixup", 2)),
+        ("kd", {"kind": "mixup"}, Mix("mixup", 2)),
+        ("kd", {"kind": "cutmix", "instances": 3}, Mix("cutmix", 3)),
+        ("kd", {"instances": 1}, NONE),
+        ("kd", {"kind": "none", "instances": 1}, NONE),
+    ],
+)
+def test_virtual_samples_of_a_run(spec: str, asked: dict[str, Any], expected: Mix) -> None:
+    everything = dict.fromkeys(("kind", "instances", "alpha", "per_sample", "real", "beside"))
+    assert resolve_mix(parse(spec), **{**everything, **asked}) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked", "words"),
+    [
+        ("kd", {"alpha": 2.0}, "alpha set, but there are no virtual samples here; add --mix mixup"),
+        ("kd", {"instances": 2}, "instances set"),
+        ("stkd", {"kind": "none", "alpha": 1.0, "real": 0.5}, "alpha, real set"),
+        ("stkd", {"real": 0.5, "beside": True}, "give one of the two"),
+        ("stkd", {"instances": 0}, "instances must be 1 or more"),
+    ],
+)
+def test_choices_that_contradict(spec: str, asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(StkdError, match=words):
+        resolve_mix(parse(spec), **asked)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+from torch import nn
+
+from stkd import models
+from stkd.data import DataSet, Split, open_data
+from stkd.errors import StkdError
+from stkd.evaluation import evaluate, latency, logits_of, macs, parameters, score, scores
+
+
+def predictions(count: int = 500, classes: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(classes, (count,), generator=generator)
+    logits = torch.randn(count, classes, generator=generator) * 2
+    logits[torch.arange(count), labels] += 1.5
+    return logits, labels
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    logits, labels = predictions()
+    found = scores(logits, labels)
+    probabilities = logits.double().softmax(1).numpy()
+    assert found["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5))
+    assert found["nll"] == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
+
+
+def test_calibration_error_by_hand() -> None:
+    """15 equal bins of confidence, mean of |accuracy - confidence| weighted by the bins' sizes."""
+    logits, labels = predictions()
+    confidence, predicted = logits.softmax(1).max(1)
+    hits = (predicted == labels).double()
+    expected = 0.0
+    for low in np.linspace(0, 1, 16)[:-1]:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            gap = abs(float(hits[inside].mean() - confidence[inside].double().mean()))
+            expected += float(inside.double().mean()) * gap
+    assert scores(logits, labels)["ece"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_agreement_counts_equal_answers_right_or_wrong() -> None:
+    labels = torch.tensor([0, 1, 2, 0])
+    student = torch.eye(3)[[0, 1, 1, 2]]
+    teacher = torch.eye(3)[[0, 2, 1, 2]]
+    found = scores(student, labels, teacher)
+    assert found["agreement"] == 0.75
+    assert found["teacher_top1"] == 0.25
+    assert found["top1"] == 0.5
+
+
+def test_few_classes_have_a_top5() -> None:
+    logits, labels = predictions(classes=3)
+    assert scores(logits, labels)["top5"] == 1.0
+
+
+def test_parameters_by_hand() -> None:
+    # conv 1*2*9, 2*4*9, 4*8*9; batch norms 2*(2+4+8); linear 8*10+10
+    assert parameters(models.create("cnn2", num_classes=10, in_channels=1)) == 18 + 72 + 288 + 28 + 90
+
+
+def test_macs_of_a_tiny_network_by_hand() -> None:
+    # 8x8: conv 1->4; 4x4: conv 4->8; 2x2: conv 8->16; linear 16->10
+    expected = 64 * 1 * 4 * 9 + 16 * 4 * 8 * 9 + 4 * 8 * 16 * 9 + 16 * 10
+    assert macs(models.create("cnn4", num_classes=10, in_channels=1).eval(), 1, 8) == expected
+
+
+def test_macs_of_resnet8_by_hand() -> None:
+    """Stem, one block of two convolutions at each of 16, 32 and 64 channels, two 1x1 shortcuts, linear."""
+    first = 32 * 32 * (3 * 16 + 2 * 16 * 16) * 9
+    second = 16 * 16 * (16 * 32 * 9 + 32 * 32 * 9 + 16 * 32)
+    third = 8 * 8 * (32 * 64 * 9 + 64 * 64 * 9 + 32 * 64)
+    expected = first + second + third + 64 * 100
+    assert macs(models.create("resnet8", num_classes=100).eval(), 3, 32) == expected
+
+
+def test_score_gives_the_mode_back() -> None:
+    data = open_data("digits")
+    assert data.test is not None
+    model = models.create("cnn2", num_classes=10, in_channels=1)
+    for mode in (True, False):
+        model.train(mode)
+        found = score(model, data.test, data, device=torch.device("cpu"))
+        assert model.training is mode
+    logits, labels = logits_of(model.eval(), data.test, data, device=torch.device("cpu"), batch_size=33)
+    assert found["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    assert labels.tolist() == data.test.labels.tolist()
+
+
+def test_everything_about_a_model() -> None:
+    data = open_data("digits")
+    model = models.create("cnn2", num_classes=10, in_channels=1)
+    found = evaluate(model, data, teacher=model)
+    assert {"top1", "top5", "nll", "ece", "params", "macs", "latency_ms_1", "latency_ms_64"} <= found.keys()
+    assert found["agreement"] == 1.0
+    assert found["teacher_top1"] == found["top1"]
+    assert found["images"] == 500
+    assert found["split"] == "test"
+    assert found["latency_ms_1"] > 0
+
+
+def test_unlabelled_split_is_refused() -> None:
+    split = Split(np.zeros((2, 1, 8, 8), np.uint8), np.array([0, -1]))
+    data = DataSet("loose", ("a", "b"), 1, 8, (0.5,), (0.5,), "none", split, None, split, "x")
+    with pytest.raises(StkdError, match="not labelled"):
+        evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data)
+    with pytest.raises(StkdError, match="has no val split; choose another with --split"):
+        evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data, split="val")
+
+
+def test_latency_is_of_the_given_batch() -> None:
+    seen: list[int] = []
+
+    class Counter(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return super().forward(x.flatten(1))
+
+    assert latency(Counter(64, 2), 1, 8, 7, runs=3) > 0
+    assert set(seen) == {7}
+    assert len(seen) > 3
