@@ -17,6 +17,7 @@ from .errors import StkdError
 from .methods import Method, parse, resolve_mix
 from .models import weights
 from .options import checked
+from .plugins import load_plugin
 from .saved import Card, find_weights, read_card
 from .teacher import Teacher, open_teacher, read_classes
 from .training.device import make_fabric
@@ -101,7 +102,7 @@ def run_train(
     config: TrainConfig, *, data: DataSet | None = None, model: nn.Module | None = None, progress: bool = True
 ) -> Result:
     """Train as a config says; `data` and `model` stand in for what the config names."""
-    method = parse(config.method)
+    method = _method(config)
     if method.uses_teacher:
         raise StkdError(f"method {config.method!r} needs a teacher; use 'stkd distill', or train with ce or mixup")
     subject = _Subject(config.model, "model.safetensors", model, config.weights, config.pretrained)
@@ -117,11 +118,17 @@ def run_distill(
     progress: bool = True,
 ) -> Result:
     """Distil as a config says; `data`, `student` and `teacher` stand in for what the config names."""
-    method = parse(config.method)
+    method = _method(config)
     subject = _Subject(
         config.student, "student.safetensors", student, config.student_weights, config.student_pretrained
     )
     return _run(config, method, subject, data, teacher, progress)
+
+
+def _method(config: TrainConfig | DistillConfig) -> Method:
+    if config.plugin is not None:
+        load_plugin(config.plugin)
+    return parse(config.method)
 
 
 @dataclass(frozen=True)

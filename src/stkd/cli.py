@@ -90,6 +90,7 @@ def _parser() -> Parser:
         ("list", listing, "list methods, models, data sets or recipes"),
     ):
         commands.add_subcommand(name, sub, help=text)
+        sub.prog = f"stkd {name}"  # jsonargparse would put options before the name
     parser.add_argument("--version", action="version", version=_version(), help="show the version")
     return parser
 

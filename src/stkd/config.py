@@ -94,6 +94,7 @@ class RunOptions:
     eval_every: int = _opt(1, "epochs between evaluations")
     checkpoint_epochs: int = _opt(1, "epochs between checkpoints")
     checkpoint_minutes: float = _opt(5.0, "minutes between checkpoints inside an epoch")
+    plugin: Path | None = _opt(None, "Python file that registers methods, models or data sets of yours; it is executed")
     tensorboard: bool = _opt(False, "also write TensorBoard events")
 
 

@@ -59,6 +59,10 @@ class Mix:
         """Whether virtual samples differ from real ones."""
         return self.kind != "none" and self.instances > 1 and self.real < 1
 
+    def real_rows(self, batch_size: int) -> int:
+        """Rows of a batch that stay real; they come first."""
+        return batch_size if self.beside or not self.active else round(self.real * batch_size)
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -110,7 +114,7 @@ def draw(mix: Mix, batch_size: int, rng: np.random.Generator) -> Parts:
     lam[:, 0] = np.maximum(0, 1 - lam[:, 1:].sum(axis=1, dtype=np.float32))
     boxes = _draw_boxes(lam, mix.per_sample, rng) if mix.kind == "cutmix" else None
     # The order of a batch is random already, so its first rows are a random share of it.
-    real = round(mix.real * batch_size)
+    real = 0 if mix.beside else mix.real_rows(batch_size)
     lam[:real] = np.eye(k, dtype=np.float32)[0]
     if boxes is not None:
         boxes[:real] = 0

@@ -90,6 +90,7 @@ _METAVAR = {
     "teacher_weights": "FILE|RUN",
     "student_weights": "FILE|RUN",
     "teacher_classes": "FILE",
+    "plugin": "FILE",
     "epochs": "N",
     "batch_size": "N",
     "seed": "N",

@@ -62,14 +62,18 @@ class Teacher:
         Args:
             images: (B, C, H, W), normalised as the data set says.
         """
+        logits: Tensor = self.module(self.prepare(images))
+        return logits if self.classes is None else logits[:, self.classes]
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """The images as this teacher wants them: its channels, normalisation and size."""
         if self.widen:
             images = images.expand(-1, 3, -1, -1)
         if self.renormalise is not None:
             images = images * self.renormalise[0] + self.renormalise[1]
         if self.size is not None:
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
-        logits: Tensor = self.module(images)
-        return logits if self.classes is None else logits[:, self.classes]
+        return images
 
     def fingerprint(self) -> str:
         """Hex digest of its weights and statistics."""

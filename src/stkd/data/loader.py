@@ -29,6 +29,7 @@ class Batch:
         labels: int64 (B,), labels of the real images behind the rows.
         index: int64 (B,), positions of those images in the data set.
         parts: Which of the B images make up each row, and with which weights.
+        real: Rows that show one real image each; they come first.
     """
 
     images: Tensor
@@ -36,6 +37,7 @@ class Batch:
     labels: Tensor
     index: Tensor
     parts: Parts
+    real: int
 
 
 class TrainLoader:
@@ -109,15 +111,17 @@ class TrainLoader:
         return self._mixed(images.to(self.device, non_blocking=True).float(), index, step.parts)
 
     def _mixed(self, images: Tensor, index: Tensor, parts: Parts) -> Batch:
+        real = self.mix.real_rows(len(images))
         if self.world > 1:
             # The whole batch is made everywhere, since partners may lie in another process's rows.
             parts = parts.rows(slice(self.rank, None, self.world))
+            real = len(range(self.rank, real, self.world))
         parts = parts.to(self.device)
         labels = self.labels[index]
         mixed, lam = mix_images(images, parts)
         mixed = (mixed * self.scale).add_(self.shift).contiguous(memory_format=torch.channels_last)
         targets = mix_labels(labels, parts.index, lam, self.num_classes)
-        return Batch(mixed, targets, labels, index, Parts(parts.index, lam, parts.boxes))
+        return Batch(mixed, targets, labels, index, Parts(parts.index, lam, parts.boxes), real)
 
 
 def eval_batches(

@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.loader import Batch
+from ..errors import StkdError
 from ..mixing import Mix
 from ..registry import Registry
 
-__all__ = ["REAL", "Method", "View", "methods"]
+__all__ = ["REAL", "Method", "Need", "Setup", "Tapped", "View", "check_share", "methods"]
+
+Need = Literal["stages", "preact", "pooled"]
+"""Features a method looks at: ends of the stages, the same before their last activation, the classifier's input."""
 
 REAL = Mix(kind="none", instances=1)
 """Real images, no mixing."""
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """Features of one model, float32, those that the method needs.
+
+    Attributes:
+        stages: (R, C, H, W) each, shallow to deep; as many for student as for teacher, counted from the deepest.
+        preact: The same before the last activation of each stage, where the model tells (ours do), else `stages`.
+        pooled: (R, D), input of the classifier.
+    """
+
+    stages: tuple[Tensor, ...] = ()
+    preact: tuple[Tensor, ...] = ()
+    pooled: tuple[Tensor, ...] = ()
+
+    @property
+    def blocks(self) -> tuple[Tensor, ...]:
+        """The stages without the stem, which the CRD benchmark leaves out."""
+        return self.stages[1:] or self.stages
+
+    @property
+    def preact_blocks(self) -> tuple[Tensor, ...]:
+        """The same before the activations."""
+        return self.preact[1:] or self.preact
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method sees once, before training, to build its extra modules.
+
+    Attributes:
+        student, teacher: Features of two images, for their shapes.
+        teacher_model: The frozen teacher.
+        labels: int64 (N,), of the training images.
+    """
+
+    student: Tapped
+    teacher: Tapped
+    teacher_model: nn.Module
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -25,11 +70,21 @@ class View:
         batch: The virtual samples, shown to student and teacher alike.
         student: Logits (R, C), with gradient.
         teacher: Logits (R, C), without; None when the method asked for no teacher.
+        student_features, teacher_features: What the method needs of them.
+        extras: What the method built.
+        teacher_model: The frozen teacher, for methods that use a part of it.
+        epoch, epochs: Epochs done, and epochs of the run.
     """
 
     batch: Batch
     student: Tensor
     teacher: Tensor | None = None
+    student_features: Tapped = field(default_factory=Tapped)
+    teacher_features: Tapped = field(default_factory=Tapped)
+    extras: nn.Module | None = None
+    teacher_model: nn.Module | None = None
+    epoch: int = 0
+    epochs: int = 1
 
     @property
     def taught(self) -> Tensor:
@@ -48,6 +103,12 @@ class Method:
     mix: ClassVar[Mix] = REAL
     """Virtual samples it asks for when the user does not choose."""
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    """Features of student and teacher that it looks at."""
+
+    real_rows: ClassVar[bool] = False
+    """Whether it works on real images alone, so that a batch of virtual samples must keep some."""
+
     @property
     def uses_teacher(self) -> bool:
         """Whether it looks at a teacher."""
@@ -63,9 +124,32 @@ class Method:
         """Whether every training image must have a label."""
         return self.label_weight > 0
 
+    @property
+    def preparation(self) -> float:
+        """Share of the run's epochs that come first with the losses of `prepare` alone (two-stage methods)."""
+        return 0.0
+
+    def build(self, setup: Setup) -> nn.Module | None:
+        """Extra modules: trained with the student, kept in checkpoints, never part of the student's weights."""
+        return None
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """Named, weighted losses of one step, to be added to the cross-entropy."""
         raise NotImplementedError
+
+    def prepare(self, view: View) -> dict[str, Tensor]:
+        """Losses of a step of the first stage, without labels."""
+        return {}
+
+
+def check_share(name: str, value: float) -> None:
+    """See that an option lies between 0 and 1.
+
+    Raises:
+        StkdError: It does not.
+    """
+    if not 0 <= value <= 1:
+        raise StkdError(f"{name} must lie between 0 and 1, got {value}")
 
 
 methods: Registry[type[Method]] = Registry("method", "stkd.methods")

@@ -1,8 +1,9 @@
-"""Methods as users write them: NAME or NAME:option=value,option=value."""
+"""Methods as users write them: NAME, NAME:option=value,option=value, or several of these joined by +."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -11,16 +12,22 @@ import yaml
 from ..errors import StkdError, unknown
 from ..mixing import Mix
 from .base import Method, methods
+from .combined import Combined
 
 __all__ = ["parse", "resolve_mix"]
 
 
 def parse(spec: str) -> Method:
-    """A method from its text, such as "kd" or "stkd:temperature=2,beta=8".
+    """A method from its text, such as "kd", "stkd:temperature=2,beta=8" or "crd+kd:weight=0.5".
 
     Raises:
         StkdError: The name or an option is unknown, or a value has the wrong type or range.
     """
+    parts = [_parse_one(part) for part in re.split(r"\+(?=[A-Za-z])", spec)]
+    return parts[0] if len(parts) == 1 else Combined(parts=tuple(parts))
+
+
+def _parse_one(spec: str) -> Method:
     name, _, rest = spec.partition(":")
     cls = methods.get(name)
     hints = get_type_hints(cls)
@@ -71,4 +78,11 @@ def resolve_mix(method: Method, **asked: Any) -> Mix:
     if "kind" in chosen and method.mix.kind == "none" and "instances" not in chosen:
         chosen["instances"] = Mix().instances
     mix = dataclasses.replace(method.mix, **chosen)
-    return mix if mix.instances > 1 else Mix(kind="none", instances=1)
+    if mix.instances == 1:
+        return Mix(kind="none", instances=1)
+    if method.real_rows and not (mix.beside or mix.real):
+        raise StkdError(
+            "this method works on single images, and every row would be mixed; "
+            "keep real ones with --beside true or --real 0.5, or take --mix none"
+        )
+    return mix

@@ -19,7 +19,7 @@ from ..data import DataSet
 from ..data.loader import Batch, TrainLoader
 from ..errors import Interrupted, StkdError
 from ..evaluation import score
-from ..methods import Method, View
+from ..methods import Method, Tapped, View
 from ..mixing import Mix
 from ..saved import Card, save_model
 from ..teacher import Teacher
@@ -29,6 +29,7 @@ from .meter import Meter
 from .optim import make_optimizer, make_schedule
 from .progress import Bar
 from .run import RunDir
+from .watch import attach
 
 __all__ = ["Job", "fit"]
 
@@ -97,12 +98,16 @@ class _Fit:
             world=fabric.world_size,
         )
         self.lr = config.lr if config.lr is not None else self._usual_lr()
-        student = job.student.to(memory_format=torch.channels_last)
-        optimizer = make_optimizer(config, student.parameters(), self.lr)
+        student = job.student.to(fabric.device).to(memory_format=torch.channels_last)
+        self.teacher = job.teacher.to(fabric.device) if job.teacher is not None else None
+        self.watch, self.extras = attach(job.method, student, self.teacher, job.data, self.loader.labels)
+        if self.extras is not None and fabric.world_size > 1:
+            raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
+        trained = [*student.parameters(), *(self.extras.parameters() if self.extras is not None else ())]
+        optimizer = make_optimizer(config, trained, self.lr)
         self.scheduler = make_schedule(config, optimizer, self.lr, self.loader.steps)
         self.student, self.optimizer = fabric.setup(student, optimizer)
         self.raw = student  # the same weights without Fabric's wrappers
-        self.teacher = job.teacher.to(fabric.device) if job.teacher is not None else None
         self.ema = self._make_ema()
         self.meter = Meter(fabric.device)
         self.epoch, self.step = 0, 0  # the next step to make
@@ -135,6 +140,8 @@ class _Fit:
 
     def _train_epoch(self, signals: StopSignals, bar: Bar) -> None:
         self.student.train()
+        if self.extras is not None:
+            self.extras.train()
         began, rows_before, seconds_before = time.monotonic(), self.meter.rows, self.seconds
         saved = began
         for batch in self.loader.epoch(self.epoch, self.step):
@@ -177,7 +184,12 @@ class _Fit:
                 taught = self.teacher(batch.images)
         logits = self.student(batch.images)
         self._logits = logits
-        named = method.losses(View(batch, logits, taught))
+        features = self.watch.take() if self.watch is not None else (Tapped(), Tapped())
+        teacher_model = self.teacher.module if self.teacher is not None else None
+        view = View(batch, logits, taught, *features, self.extras, teacher_model, self.epoch, self.config.epochs)
+        if self.epoch < round(method.preparation * self.config.epochs):
+            return method.prepare(view)
+        named = method.losses(view)
         if method.label_weight > 0:
             label = losses.cross_entropy(logits, batch.targets, label_smoothing=self.config.label_smoothing)
             named = {"ce": method.label_weight * label, **named}
@@ -267,6 +279,7 @@ class _Fit:
             "step": self.step,
             "seconds": self.seconds,
             "student": self.raw.state_dict(),
+            "extras": self.extras.state_dict() if self.extras is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
@@ -287,6 +300,8 @@ class _Fit:
                     f"the {what} changed since {self.dir.path} was started; bring it back, or give another --out"
                 )
         self.raw.load_state_dict(state["student"])
+        if self.extras is not None:
+            self.extras.load_state_dict(state["extras"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])

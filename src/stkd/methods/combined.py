@@ -1,0 +1,66 @@
+"""Several methods at once: their losses are added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from ..errors import StkdError
+from ..mixing import Mix
+from .base import REAL, Method, Need, Setup, View
+
+__all__ = ["Combined"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined(Method):
+    """The sum of methods; the cross-entropy with the labels enters once, with the largest weight that one asks for.
+
+    All see the same batch: the virtual samples of the first part that makes some.
+
+    Attributes:
+        parts: The methods, two or more.
+    """
+
+    parts: tuple[Method, ...]
+
+    def __post_init__(self) -> None:
+        if sum(part.preparation > 0 for part in self.parts):
+            raise StkdError("methods of two stages cannot be combined with others; run them alone")
+
+    @property
+    def uses_teacher(self) -> bool:
+        return any(part.uses_teacher for part in self.parts)
+
+    @property
+    def label_weight(self) -> float:
+        return max(part.label_weight for part in self.parts)
+
+    @property
+    def needs_labels(self) -> bool:
+        return any(part.needs_labels for part in self.parts)
+
+    @property
+    def mix(self) -> Mix:  # type: ignore[override]
+        return next((part.mix for part in self.parts if part.mix.active), REAL)
+
+    @property
+    def needs(self) -> frozenset[Need]:  # type: ignore[override]
+        return frozenset().union(*(part.needs for part in self.parts))
+
+    @property
+    def real_rows(self) -> bool:  # type: ignore[override]
+        return any(part.real_rows for part in self.parts)
+
+    def build(self, setup: Setup) -> nn.Module | None:
+        built = {str(i): extras for i, part in enumerate(self.parts) if (extras := part.build(setup)) is not None}
+        return nn.ModuleDict(built) if built else None
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for i, part in enumerate(self.parts):
+            own = view.extras[str(i)] if isinstance(view.extras, nn.ModuleDict) and str(i) in view.extras else None
+            for name, value in part.losses(replace(view, extras=own)).items():
+                found[name if name not in found else f"{name}_{i}"] = value
+        return found

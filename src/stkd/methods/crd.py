@@ -1,0 +1,48 @@
+"""Contrastive representation distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..errors import StkdError
+from ..losses.crd import CRDMemory, CRDNegatives
+from .base import Method, Setup, View, methods
+
+__all__ = ["CRD"]
+
+
+@methods.register("crd", "contrast with negatives of other classes, from memories", "Tian et al., CRD, ICLR 2020")
+@dataclass(frozen=True, kw_only=True)
+class CRD(Method):
+    """An image's features in student and teacher must be closer to each other than to those of other classes.
+
+    Attributes:
+        weight: Weight of the loss, the CRD benchmark's.
+        negatives: Negatives per image.
+        dim: Dimensions of the embedding.
+    """
+
+    # The memories hold one entry for each training image; a mixture of several has none.
+    real_rows = True
+    needs = frozenset({"pooled"})
+    weight: float = 0.8
+    negatives: int = 16384
+    dim: int = 128
+
+    def build(self, setup: Setup) -> nn.Module:
+        if bool((setup.labels == setup.labels[0]).all()):
+            raise StkdError("crd contrasts images of different classes, and the training images have one; take kd")
+        memory = CRDMemory(
+            setup.student.pooled[0].shape[1], setup.teacher.pooled[0].shape[1], len(setup.labels), self.dim
+        )
+        return nn.ModuleDict({"memory": memory, "sampler": CRDNegatives(setup.labels, self.negatives)})
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        assert isinstance(view.extras, nn.ModuleDict)
+        batch = view.batch
+        own = batch.parts.index[: batch.real, 0]
+        contrast = view.extras["sampler"](batch.index[own])
+        student, teacher = (f.pooled[0][: batch.real] for f in (view.student_features, view.teacher_features))
+        return {"crd": self.weight * view.extras["memory"](student, teacher, contrast)}

@@ -1,0 +1,49 @@
+"""Factor transfer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import losses
+from ..losses.ft import Paraphraser, Translator
+from .base import Method, Setup, View, check_share, methods
+
+__all__ = ["FT"]
+
+
+@methods.register("ft", "factors of an autoencoder, which is trained first", "Kim et al., FT, NeurIPS 2018")
+@dataclass(frozen=True, kw_only=True)
+class FT(Method):
+    """First an autoencoder learns the teacher's last stage, then the student's factor must be its code.
+
+    Attributes:
+        weight: Weight of the loss, the CRD benchmark's.
+        preparation: Share of the epochs for the autoencoder; the CRD benchmark has 30 beside its 240.
+    """
+
+    needs = frozenset({"stages"})
+    weight: float = 200.0
+    preparation: float = 0.125
+
+    def __post_init__(self) -> None:
+        check_share("preparation", self.preparation)
+
+    def build(self, setup: Setup) -> nn.Module:
+        student, teacher = setup.student.stages[-1].shape[1], setup.teacher.stages[-1].shape[1]
+        return nn.ModuleDict({"paraphraser": Paraphraser(teacher), "translator": Translator(student, teacher)})
+
+    def prepare(self, view: View) -> dict[str, Tensor]:
+        assert isinstance(view.extras, nn.ModuleDict)
+        paraphraser = view.extras["paraphraser"]
+        assert isinstance(paraphraser, Paraphraser)
+        return {"reconstruction": paraphraser.reconstruction_loss(view.teacher_features.stages[-1])}
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        assert isinstance(view.extras, nn.ModuleDict)
+        with torch.no_grad():  # the autoencoder is finished
+            taught = view.extras["paraphraser"](view.teacher_features.stages[-1])
+        factor = view.extras["translator"](view.student_features.stages[-1])
+        return {"ft": self.weight * losses.ft(factor, taught)}

@@ -1,0 +1,37 @@
+"""Methods, models and data sets from a user's own Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from .errors import StkdError
+
+__all__ = ["load_plugin"]
+
+
+def load_plugin(path: Path) -> None:
+    """Run a Python file once, for what it registers.
+
+    Args:
+        path: The file; it is executed with the rights of this process.
+
+    Raises:
+        StkdError: The file does not exist or fails.
+    """
+    name = f"stkd_plugin_{path.stem}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise StkdError(f"plugin {path} is not a Python file; give a .py file that registers something")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except StkdError:
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise StkdError(f"plugin {path} failed: {type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -1,0 +1,98 @@
+"""The features that a method looks at, collected from student and teacher while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from ..data import DataSet
+from ..errors import StkdError
+from ..methods.base import Method, Need, Setup, Tapped
+from ..models.taps import POOLED, Taps, stages
+from ..teacher import Teacher
+
+__all__ = ["Watch", "attach"]
+
+
+def attach(
+    method: Method, student: nn.Module, teacher: Teacher | None, data: DataSet, labels: Tensor
+) -> tuple[Watch | None, nn.Module | None]:
+    """Tap student and teacher as a method asks, and let it build its extra modules from the shapes it sees.
+
+    Args:
+        method: The method.
+        student: On its device, without wrappers.
+        teacher: On the same device, None if the method uses none.
+        data: For the shape of the images.
+        labels: int64 (N,), of the training images, on the device.
+
+    Returns:
+        The taps and the extra modules, each None where the method wants none.
+    """
+    if teacher is None:
+        return None, None
+    watch, tapped = None, (Tapped(), Tapped())
+    if method.needs:
+        sample = torch.zeros(2, data.channels, data.size, data.size, device=labels.device)
+        watch = Watch(student, teacher, method.needs, sample)
+        mode = student.training
+        with torch.no_grad():
+            teacher(sample)
+            student.eval()(sample)
+        student.train(mode)
+        tapped = watch.take()
+    extras = method.build(Setup(*tapped, teacher.module, labels))
+    return watch, extras.to(labels.device) if extras is not None else None
+
+
+class Watch:
+    """Taps on student and teacher.
+
+    Args:
+        student: The module itself, without wrappers.
+        teacher: The teacher.
+        needs: What the method looks at.
+        sample: Images (2, C, H, W) as the student sees them, on the device.
+
+    Raises:
+        StkdError: A model has no such features.
+    """
+
+    def __init__(self, student: nn.Module, teacher: Teacher, needs: Collection[Need], sample: Tensor) -> None:
+        self.needs = needs
+        names_s, names_t = _names(student, sample, needs), _names(teacher.module, teacher.prepare(sample), needs)
+        for need in ("stages", "preact"):
+            depth = min(len(names_s[need]), len(names_t[need]))
+            names_s[need], names_t[need] = names_s[need][-depth:], names_t[need][-depth:]
+        models = ((student, names_s), (teacher.module, names_t))
+        self._sides = [(Taps(model, chain(*names.values())), names) for model, names in models]
+
+    def take(self) -> tuple[Tapped, Tapped]:
+        """Features of the student's and the teacher's last run, in float32."""
+        student, teacher = (_tapped(taps, names) for taps, names in self._sides)
+        return student, teacher
+
+
+def _names(model: nn.Module, sample: Tensor, needs: Collection[Need]) -> dict[str, list[str]]:
+    mode = model.training
+    with torch.no_grad():
+        found = {"stages": stages(model, sample) if "stages" in needs else []}
+        found["preact"] = _preact(model, sample) if "preact" in needs else []
+    model.train(mode)
+    found["pooled"] = [POOLED] if "pooled" in needs else []
+    return found
+
+
+def _preact(model: nn.Module, sample: Tensor) -> list[str]:
+    try:
+        return stages(model, sample, preact=True)
+    except StkdError:
+        return stages(model, sample)  # a model that does not tell where its last activations are
+
+
+def _tapped(taps: Taps, names: dict[str, list[str]]) -> Tapped:
+    features = taps.take()
+    return Tapped(**{need: tuple(features[name].float() for name in chosen) for need, chosen in names.items()})
