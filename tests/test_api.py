@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+import stkd
+
+SMALL = {"epochs": 2, "train_images": 128, "precision": "32", "accelerator": "cpu"}
+
+
+def mlp(classes: int = 10) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, classes))
+
+
+def test_distill_modules(tmp_path: Path) -> None:
+    teacher, student = stkd.models.create("cnn8", num_classes=10, in_channels=1), mlp()
+    result = stkd.distill(
+        teacher, student, stkd.open_data("digits"), out=tmp_path / "run", **SMALL | {"train_images": None}
+    )
+    assert result.fresh
+    assert result.model is student
+    assert not student.training
+    assert result.weights == tmp_path / "run" / "student.safetensors"
+    saved = load_file(result.weights)
+    assert all(torch.equal(saved[name], tensor) for name, tensor in student.state_dict().items())
+    assert set(result.scores["test"]) == {"top1", "nll"}
+    assert result.scores["teacher_passes"] == result.scores["images_seen"] > 0
+
+    again = stkd.distill(
+        teacher, mlp(), stkd.open_data("digits"), out=tmp_path / "run", **SMALL | {"train_images": None}
+    )
+    assert not again.fresh
+    assert again.model is None
+    assert again.scores == result.scores
+
+
+def test_python_and_command_line_make_the_same_student(teacher_run: Path, tmp_path: Path, request: Any) -> None:
+    run = request.getfixturevalue("stkd")
+    command = ["distill", "--data", "digits", "--teacher-weights", teacher_run, "--student", "cnn2", "--method", "kd"]
+    flags = [w for k, v in SMALL.items() for w in (f"--{k.replace('_', '-')}", v)]
+    assert run(*command, *flags, "--out", tmp_path / "a").code == 0
+    stkd.distill(str(teacher_run), "cnn2", "digits", "kd", out=tmp_path / "b", **SMALL)
+    assert (tmp_path / "a" / "student.safetensors").read_bytes() == (
+        tmp_path / "b" / "student.safetensors"
+    ).read_bytes()
+
+
+def test_train_then_distil_its_run(tmp_path: Path) -> None:
+    teacher = stkd.train("cnn4", "digits", out=tmp_path / "teacher", **SMALL)
+    assert teacher.weights.name == "model.safetensors"
+    result = stkd.distill(str(teacher.out), "cnn2", "digits", "stkd:temperature=2", out=tmp_path / "run", **SMALL)
+    assert result.scores["method"]["temperature"] == 2.0
+    assert result.scores["mix"]["instances"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epoch": 3}, "unknown option 'epoch'; did you mean epochs"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"method": "kdd"}, "unknown method 'kdd'"),
+        ({"student": mlp(7)}, r"Sequential answers \(2, 1, 8, 8\) with \(2, 7\), not \(2, 10\)"),
+        ({"student": nn.Conv2d(3, 4, 3)}, "Conv2d cannot take images"),
+        ({"teacher": mlp(7)}, "give it 10 outputs"),
+    ],
+)
+def test_refused(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"teacher": mlp(), "student": mlp(), "data": "digits", **SMALL, **options}
+    with pytest.raises(stkd.StkdError, match=words):
+        stkd.distill(**given, out=tmp_path / "run")
+    stkd.train("cnn2", "digits", out=tmp_path / "run", **SMALL)
+
+
+def test_loss_alone_in_somebody_elses_loop() -> None:
+    """The three lines that the README shows."""
+    torch.manual_seed(0)
+    data = stkd.open_data("digits")
+    images = torch.from_numpy(data.train.images[:64].copy()).float() / 255
+    labels = torch.from_numpy(data.train.labels[:64])
+    teacher, student = mlp(), mlp()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.5)
+    history = []
+    for step in range(60):
+        mixed, targets = stkd.virtual_samples(images, labels, num_classes=10, seed=step)
+        answer, taught = student(mixed), teacher(mixed).detach()
+        loss = 0.1 * F.cross_entropy(answer, targets) + 0.9 * stkd.losses.stkd(answer, taught, temperature=4.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert sum(history[-5:]) < 0.95 * sum(history[:5])
+
+
+def test_names() -> None:
+    for name in stkd.__all__:
+        assert getattr(stkd, name) is not None
+    with pytest.raises(AttributeError, match="nothing_like_this"):
+        _ = stkd.nothing_like_this
