@@ -38,7 +38,8 @@ def catalogue(what: str) -> list[dict[str, str]]:
 
 
 def _options(method: type) -> str:
-    return " ".join(f"{f.name}={f.default}" for f in dataclasses.fields(method))
+    shown = {f.name: f.default for f in dataclasses.fields(method)}
+    return " ".join(f"{k}={v:g}" if type(v) is float else f"{k}={v}" for k, v in shown.items())
 
 
 def _first_comment(text: str) -> str:
