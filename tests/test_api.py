@@ -97,6 +97,11 @@ def test_loss_alone_in_somebody_elses_loop() -> None:
     assert sum(history[-5:]) < 0.95 * sum(history[:5])
 
 
+def test_options_that_come_too_late(tmp_path: Path) -> None:
+    with pytest.raises(stkd.StkdError, match="train_images comes too late"):
+        stkd.train("cnn2", stkd.open_data("digits"), out=tmp_path / "run", **SMALL)
+
+
 def test_names() -> None:
     for name in stkd.__all__:
         assert getattr(stkd, name) is not None

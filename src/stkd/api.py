@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from . import models
-from .config import DistillConfig, TrainConfig, build
+from .config import DataOptions, DistillConfig, RunConfig, TrainConfig, build
 from .data import DataSet, open_data
 from .errors import StkdError
 from .methods import Method, parse, resolve_mix
@@ -64,7 +64,7 @@ def train(
     config = build(
         TrainConfig, {**options, "model": _name(model), "data": _data_name(data), "out": out, "method": method}
     )
-    return run_train(config, data=_given(data), model=_module(model))
+    return run_train(config, data=_given(data, config), model=_module(model))
 
 
 def distill(
@@ -95,7 +95,7 @@ def distill(
         teacher_name = _name(teacher)
     named = {"teacher": teacher_name, "student": _name(student), "data": _data_name(data), "method": method, "out": out}
     config = build(DistillConfig, checked(DistillConfig, {**options, **named}))
-    return run_distill(config, data=_given(data), student=_module(student), teacher=_module(teacher))
+    return run_distill(config, data=_given(data, config), student=_module(student), teacher=_module(teacher))
 
 
 def run_train(
@@ -272,5 +272,13 @@ def _data_name(data: str | DataSet) -> str:
     return data if isinstance(data, str) else data.name
 
 
-def _given(data: str | DataSet) -> DataSet | None:
-    return None if isinstance(data, str) else data
+def _given(data: str | DataSet, config: RunConfig) -> DataSet | None:
+    if isinstance(data, str):
+        return None
+    for field in dataclasses.fields(DataOptions):
+        if field.name in _OF_OPENING and getattr(config, field.name) != field.default:
+            raise StkdError(f"{field.name} comes too late for a data set that is open; give it to stkd.open_data")
+    return data
+
+
+_OF_OPENING = {"labels", "image_size", "val_fraction", "train_images", "split_seed"}
