@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..errors import StkdError
 from .features import Features, as_maps, pairs, same_channels, same_size
 
 __all__ = ["OFDConnector", "ofd", "ofd_margin"]
@@ -33,6 +34,8 @@ def ofd(student_features: Features, teacher_features: Features, *, margin: Tenso
     """
     layers = pairs(student_features, teacher_features, ndim=4)
     margins = [margin] if isinstance(margin, Tensor) else margin
+    if len(margins) != len(layers):
+        raise StkdError(f"{len(layers)} layers and {len(margins)} margins; give one margin for each layer")
     weights = [2.0 ** (i - len(layers)) for i in range(1, len(layers) + 1)]
     terms = [w * _layer(s, t, m) for w, (s, t), m in zip(weights, layers, margins, strict=True)]
     return torch.stack(terms).sum()
