@@ -1,0 +1,96 @@
+"""Everything of a run that a checkpoint keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
+
+from ..errors import StkdError
+from .meter import Meter
+
+__all__ = ["State"]
+
+
+@dataclass
+class State:
+    """What changes while a run trains.
+
+    Attributes:
+        fabric: For the scaler of 16-bit precision.
+        student: The module itself, without Fabric's wrappers.
+        extras: The method's own modules, if any.
+        optimizer, scheduler: Over student and extras.
+        ema: The averaged student, if asked for.
+        meter: Sums of the epoch.
+        identity: Digests of data and teacher; a checkpoint of others is refused.
+        epoch, step: The next step to make.
+        seconds: Spent training, over all sessions of the run.
+        rows: Metrics, one row for each epoch done.
+        best: The epoch that was best on validation.
+    """
+
+    fabric: Fabric
+    student: nn.Module
+    extras: nn.Module | None
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    ema: AveragedModel | None
+    meter: Meter
+    identity: dict[str, str]
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+
+    _PLAIN: ClassVar = ("identity", "epoch", "step", "seconds", "rows", "best")
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that has a state_dict of its own."""
+        parts = {
+            "student": self.student,
+            "extras": self.extras,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "precision": self.fabric.strategy.precision,
+            "ema": self.ema,
+            "meter": self.meter,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers and tensors, the state of torch's random numbers (dropout) among them."""
+        return {
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            **{name: getattr(self, name) for name in self._PLAIN},
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            StkdError: It was made with other data or another teacher.
+        """
+        for what, digest in self.identity.items():
+            if state["identity"][what] != digest:
+                raise StkdError(f"the {what} changed since this run was started; bring it back, or give another --out")
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        for name in self._PLAIN:
+            setattr(self, name, state[name])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+    def finite(self) -> bool:
+        """Whether all weights are; a last step can spoil them after a loss that was still finite."""
+        return all(bool(torch.isfinite(tensor).all()) for tensor in self.student.state_dict().values())
