@@ -23,7 +23,8 @@ NONE = Mix("none", 1)
         ("stkd:beta=1e-3", {"temperature": 4.0, "weight": 0.9, "standardize": False, "beta": 1e-3}),
         ("stkd:beta=null", {"temperature": 4.0, "weight": 0.9, "standardize": False, "beta": None}),
         ("fm", {"temperature": 1.0, "weight": 1.0, "standardize": False}),
-        ("dkd:alpha=2", {"temperature": 4.0, "alpha": 2.0, "beta": 8.0, "standardize": False}),
+        ("pkt:weight=2", {"weight": 2.0}),
+        ("dkd:alpha=2", {"temperature": 4.0, "alpha": 2.0, "beta": 8.0, "warmup": 1 / 12, "standardize": False}),
     ],
 )
 def test_parsed(spec: str, options: dict[str, Any]) -> None:
@@ -47,6 +48,15 @@ def test_parsed(spec: str, options: dict[str, Any]) -> None:
         ("dkd:temperature=0", "temperature must be a positive number"),
         ("dkd:beta=-1", "beta must be zero or a positive number"),
         ("kd:weight=1.5", "weight must lie between 0"),
+        ("at:weight=-1", "weight must be zero or a positive number, got -1"),
+        ("at:weight=inf", "weight must be zero or a positive number"),
+        ("stkd:beta=nan", "beta must be zero or a positive number"),
+        ("kd:temperature=inf", "temperature must be zero or a positive number"),
+        ("fitnet:stage=-1", "stage must be zero or a positive number"),
+        ("crd:negatives=0", "negatives must be a positive number"),
+        ("cc:dim=0", "dim must be a positive number"),
+        ("ft:preparation=2", "preparation must lie between 0 and 1"),
+        ("crd+dkd:warmup=1.5", "warmup must lie between 0 and 1"),
     ],
 )
 def test_refused(spec: str, words: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -12,7 +14,7 @@ from ..errors import StkdError
 from ..mixing import Mix
 from ..registry import Registry
 
-__all__ = ["REAL", "Method", "Need", "Setup", "Tapped", "View", "check_share", "methods"]
+__all__ = ["REAL", "Method", "Need", "Setup", "Tapped", "View", "check_positive", "check_share", "methods"]
 
 Need = Literal["stages", "preact", "pooled"]
 """Features a method looks at: ends of the stages, the same before their last activation, the classifier's input."""
@@ -92,12 +94,19 @@ class View:
         assert self.teacher is not None, "the method did not ask for a teacher"
         return self.teacher
 
+    def warmed(self, share: float) -> float:
+        """A factor that rises linearly over the first `share` of the epochs and is 1 from then on."""
+        return min(1.0, (self.epoch + 1) / max(1.0, share * self.epochs))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A way to train a student. Subclass it as a frozen dataclass; its fields are the options users may set.
 
     The cross-entropy with the (mixed) labels is the trainer's; a method adds its own losses.
+
+    Raises:
+        StkdError: An option that is a number is negative or not finite, or a temperature is zero.
     """
 
     mix: ClassVar[Mix] = REAL
@@ -108,6 +117,14 @@ class Method:
 
     real_rows: ClassVar[bool] = False
     """Whether it works on real images alone, so that a batch of virtual samples must keep some."""
+
+    def __post_init__(self) -> None:
+        if hasattr(self, "temperature"):
+            check_positive("temperature", self.temperature)
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+                raise StkdError(f"{option.name} must be zero or a positive number, got {value}")
 
     @property
     def uses_teacher(self) -> bool:
@@ -128,6 +145,18 @@ class Method:
     def preparation(self) -> float:
         """Share of the run's epochs that come first with the losses of `prepare` alone (two-stage methods)."""
         return 0.0
+
+    def preparation_epochs(self, epochs: int) -> int:
+        """Epochs of the first stage in a run of so many: at least one, and at least one is left for the labels.
+
+        Raises:
+            StkdError: The run is too short for two stages.
+        """
+        if self.preparation == 0:
+            return 0
+        if epochs == 1:
+            raise StkdError("this method has two stages and needs --epochs 2 or more")
+        return min(max(1, round(self.preparation * epochs)), epochs - 1)
 
     def build(self, setup: Setup) -> nn.Module | None:
         """Extra modules: trained with the student, kept in checkpoints, never part of the student's weights."""
@@ -150,6 +179,16 @@ def check_share(name: str, value: float) -> None:
     """
     if not 0 <= value <= 1:
         raise StkdError(f"{name} must lie between 0 and 1, got {value}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """See that an option is above 0.
+
+    Raises:
+        StkdError: It is not.
+    """
+    if not value > 0:
+        raise StkdError(f"{name} must be a positive number, got {value}")
 
 
 methods: Registry[type[Method]] = Registry("method", "stkd.methods")

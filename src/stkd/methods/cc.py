@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .. import losses
 from ..losses.cc import CCEmbedding
-from .base import Method, Setup, View, methods
+from .base import Method, Setup, View, check_positive, methods
 
 __all__ = ["CC"]
 
@@ -26,6 +26,10 @@ class CC(Method):
     needs = frozenset({"pooled"})
     weight: float = 0.02
     dim: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("dim", self.dim)
 
     def build(self, setup: Setup) -> nn.Module:
         return CCEmbedding(setup.student.pooled[0].shape[1], setup.teacher.pooled[0].shape[1], self.dim)

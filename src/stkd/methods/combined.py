@@ -26,7 +26,8 @@ class Combined(Method):
     parts: tuple[Method, ...]
 
     def __post_init__(self) -> None:
-        if sum(part.preparation > 0 for part in self.parts):
+        super().__post_init__()
+        if any(part.preparation > 0 for part in self.parts):
             raise StkdError("methods of two stages cannot be combined with others; run them alone")
 
     @property

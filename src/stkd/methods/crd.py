@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import StkdError
 from ..losses.crd import CRDMemory, CRDNegatives
-from .base import Method, Setup, View, methods
+from .base import Method, Setup, View, check_positive, methods
 
 __all__ = ["CRD"]
 
@@ -31,6 +31,11 @@ class CRD(Method):
     negatives: int = 16384
     dim: int = 128
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("negatives", self.negatives)
+        check_positive("dim", self.dim)
+
     def build(self, setup: Setup) -> nn.Module:
         if bool((setup.labels == setup.labels[0]).all()):
             raise StkdError("crd contrasts images of different classes, and the training images have one; take kd")
@@ -42,6 +47,8 @@ class CRD(Method):
     def losses(self, view: View) -> dict[str, Tensor]:
         assert isinstance(view.extras, nn.ModuleDict)
         batch = view.batch
+        if batch.real == 0:
+            raise StkdError("crd works on single images, and no row of a batch stays real; raise --real")
         own = batch.parts.index[: batch.real, 0]
         contrast = view.extras["sampler"](batch.index[own])
         student, teacher = (f.pooled[0][: batch.real] for f in (view.student_features, view.teacher_features))

@@ -104,6 +104,7 @@ class _Fit:
         self.watch, extras = attach(job.method, student, self.teacher, job.data, self.loader.labels)
         if extras is not None and fabric.world_size > 1:
             raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
+        self.prepared = job.method.preparation_epochs(config.epochs)
         trained = [*student.parameters(), *(extras.parameters() if extras is not None else ())]
         optimizer = make_optimizer(config, trained, self.lr)
         scheduler = make_schedule(config, optimizer, self.lr, self.loader.steps)
@@ -186,7 +187,7 @@ class _Fit:
         features = self.watch.take() if self.watch is not None else (Tapped(), Tapped())
         epoch, epochs = self.state.epoch, self.config.epochs
         view = View(batch, logits, taught, *features, self.state.extras, teacher_model, epoch, epochs)
-        if epoch < round(method.preparation * epochs):
+        if epoch < self.prepared:
             return logits, method.prepare(view)
         named = method.losses(view)
         if method.label_weight > 0:
