@@ -16,7 +16,7 @@ __all__ = ["CTKD"]
 @methods.register("ctkd", "KD with a temperature learned against the student", "Li et al., CTKD, AAAI 2023")
 @dataclass(frozen=True, kw_only=True)
 class CTKD(Method):
-    """KD whose temperature is learned to make the student's task harder, from epoch to epoch more so.
+    """KD whose temperature, from 1 to 21, is learned to make the student's task harder, from epoch to epoch more so.
 
     Attributes:
         weight: w of the distillation term; the labels get 1 - w.
@@ -29,6 +29,7 @@ class CTKD(Method):
     standardize: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_share("weight", self.weight)
         check_share("rise", self.rise)
 
@@ -41,6 +42,6 @@ class CTKD(Method):
 
     def losses(self, view: View) -> dict[str, Tensor]:
         assert view.extras is not None
-        strength = ctkd_strength(view.epoch, max(1, round(self.rise * view.epochs)))
+        strength = ctkd_strength(view.epoch + 1, max(1, round(self.rise * view.epochs)))
         loss = losses.kd(view.student, view.taught, temperature=view.extras(strength), standardize=self.standardize)
         return {"kl": self.weight * loss}

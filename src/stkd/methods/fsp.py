@@ -18,16 +18,20 @@ __all__ = ["FSP"]
 class FSP(Method):
     """First the flows between consecutive stages of equal channels must be alike, then the labels are learned.
 
+    The stem counts as a stage of the network. The first stage of training is a part of the epochs of the run; in the
+    CRD benchmark it comes beside them.
+
     Attributes:
-        weight: Weight of the loss, the CRD benchmark's.
+        weight: Weight of the loss. The CRD benchmark's script says 50, but its first stage does not apply it: 1.
         preparation: Share of the epochs for the first stage; the CRD benchmark has 30 beside its 240.
     """
 
     needs = frozenset({"stages"})
-    weight: float = 50.0
-    preparation: float = 0.125
+    weight: float = 1.0
+    preparation: float = 30 / 240
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_share("preparation", self.preparation)
 
     def build(self, setup: Setup) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import losses
@@ -17,10 +18,12 @@ __all__ = ["SRRL"]
 @methods.register("srrl", "last stage, also through the teacher's classifier", "Yang et al., SRRL, ICLR 2021")
 @dataclass(frozen=True, kw_only=True)
 class SRRL(Method):
-    """The student's last features must equal the teacher's, and give the teacher's classifier the same logits.
+    """The student's pooled features must equal the teacher's, and give the teacher's classifier the same logits.
+
+    The paper connects the maps before pooling; the benchmarks that compare with it connect the pooled features.
 
     Attributes:
-        weight: Weight of the loss.
+        weight: Weight of the loss, the benchmarks' (SimKD's, CTKD's); they add KD, which is `srrl+kd` here.
     """
 
     needs = frozenset({"pooled"})
@@ -35,5 +38,7 @@ class SRRL(Method):
         features = view.extras(view.student_features.pooled[0])
         head = classifier(view.teacher_model)
         taught = view.teacher_features.pooled[0]
-        loss = losses.srrl(features, taught, student_logits=head(features), teacher_logits=head(taught))
+        # As a function: calling the module would run the taps that are set on it.
+        student_logits, teacher_logits = (F.linear(f, head.weight, head.bias) for f in (features, taught))
+        loss = losses.srrl(features, taught, student_logits=student_logits, teacher_logits=teacher_logits)
         return {"srrl": self.weight * loss}
