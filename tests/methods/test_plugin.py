@@ -1,0 +1,89 @@
+"""A method of one's own, from outside the package."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stkd.methods import methods
+
+PLUGIN = '''\
+from dataclasses import dataclass
+
+from stkd.losses import cosine, mse
+from stkd.methods import Method, methods
+
+
+@methods.register("logits", "logits alike in size and direction")
+@dataclass(frozen=True, kw_only=True)
+class Logits(Method):
+    """Squared error and cosine distance of the logits."""
+
+    weight: float = 1.0
+    direction: float = 0.0
+
+    def losses(self, view):
+        size, turn = mse(view.student, view.taught), cosine(view.student, view.taught)
+        return {"size": self.weight * size, "turn": self.direction * turn}
+'''
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    list(methods)  # so that the package's own are there
+    monkeypatch.setattr(methods, "_entries", dict(methods._entries))
+    for name in ("stkd_plugin_mine", "stkd_plugin_broken"):
+        monkeypatch.setitem(sys.modules, name, sys)  # so that its absence is what comes back
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_new_method_in_less_than_twenty_lines(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
+    assert len(PLUGIN.splitlines()) < 20
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN)
+    command = ["distill", "--data", "digits", "--teacher-weights", teacher_run, "--student", "cnn2", "--epochs", "2"]
+    command += ["--train-images", "128", "--precision", "32", "--accelerator", "cpu", "--plugin", file]
+    answer = stkd(*command, "--method", "logits:weight=0.01,direction=0.5", "--out", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert {"train_size", "train_turn", "train_ce"} <= set(rows[0])
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["method"] == {"weight": 0.01, "direction": 0.5}
+
+    together = stkd(*command, "--method", "logits+stkd", "--mix", "cutmix", "--out", tmp_path / "together")
+    assert together.code == 0, together.err
+
+    wrong = stkd(*command, "--method", "logits:weight=-1", "--out", tmp_path / "wrong")
+    assert wrong.code == 2
+    assert "weight must be zero or a positive number" in wrong.err
+    assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("import no_such_package_of_mine", "failed: ModuleNotFoundError: No module named 'no_such_package_of_mine'"),
+        ("def f(:", "failed: SyntaxError: invalid syntax"),
+        ("raise ValueError('first\\nsecond')", "failed: ValueError: first second"),
+        ("from stkd.methods import methods\nmethods.register('kd', 'again')(object)", "'kd' is registered twice"),
+        (None, "is not a Python file; give a .py file that registers something"),
+    ],
+    ids=["import", "syntax", "exception", "taken", "missing"],
+)
+def test_broken_plugin(content: str | None, words: str, teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
+    file = tmp_path / "broken.py"
+    if content is not None:
+        file.write_text(content)
+    command = ["distill", "--data", "digits", "--teacher-weights", teacher_run, "--student", "cnn2"]
+    answer = stkd(*command, "--plugin", file, "--method", "logits", "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert words in answer.err
+    assert answer.err.startswith("stkd: error: ")
+    assert answer.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
