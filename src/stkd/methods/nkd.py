@@ -27,10 +27,6 @@ class NKD(Method):
     gamma: float = 3.5
     standardize: bool = False
 
-    @property
-    def needs_labels(self) -> bool:
-        return True
-
     def losses(self, view: View) -> dict[str, Tensor]:
         loss = losses.nkd(
             view.student,
