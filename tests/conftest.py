@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,11 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from stkd.cli import main
 
+# Sums depend on the number of threads in their last digits, so every process of the tests has the same.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 PLAIN = ("--precision", "32", "--accelerator", "cpu")
 """Options that make a run the same on every machine."""
