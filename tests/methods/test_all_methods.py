@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
 import stkd
@@ -22,6 +23,8 @@ from stkd.data import open_data
 from stkd.data.base import DataSet, Split
 from stkd.data.loader import Batch
 from stkd.methods import Method, methods, parse
+from stkd.saved import Card
+from stkd.teacher import Teacher
 from stkd.training import loop
 
 SPECS = {"crd": "crd:negatives=16"}
@@ -188,6 +191,35 @@ def test_two_steps_of_other_architectures(method: str, distil: Distil) -> None:
     assert unchanged(run)
     check_gradients(run)
     check_weights(run, pair)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if parse(method).needs - {"pooled"}])
+def test_tokens_are_refused(method: str, distil: Distil) -> None:
+    """A transformer has no maps; methods that compare maps say so."""
+    pair = Pair("timm/test_vit", "cnn4", coloured(32, 16))
+    with pytest.raises(stkd.StkdError, match="VisionTransformer has no maps in its stages but tokens") as caught:
+        distil(pair, method, epochs=2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if parse(method).needs == {"pooled"}])
+def test_transformers_teach_by_pooled_features(method: str, distil: Distil) -> None:
+    pair = Pair("timm/test_vit", "cnn4", coloured(32, 16))
+    assert unchanged(distil(pair, method, epochs=1))
+
+
+def test_channels_last_are_understood() -> None:
+    """Stages of a Swin transformer are (B, H, W, C)."""
+    data = coloured(64, 16)
+    swin = SwinTransformer(64, window_size=8, embed_dim=8, depths=(2, 2), num_heads=(1, 1), num_classes=4)
+    teacher = Teacher(swin, Card("swin", data.classes, 3, 64, data.mean, data.std), data)
+    student = models.create("cnn4", num_classes=4, in_channels=3, image_size=64)
+    watch, _ = loop.attach(parse("at"), student, teacher, data, torch.from_numpy(data.train.labels))
+    assert watch is not None
+    for model in (student, teacher):
+        model(torch.zeros(2, 3, 64, 64))
+    _, taught = watch.take()
+    assert [tuple(stage.shape) for stage in taught.stages] == [(2, 8, 16, 16), (2, 16, 8, 8)]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -68,11 +68,15 @@ class Watch:
             depth = min(len(names_s[need]), len(names_t[need]))
             names_s[need], names_t[need] = names_s[need][-depth:], names_t[need][-depth:]
         models = ((student, names_s), (teacher.module, names_t))
-        self._sides = [(Taps(model, chain(*names.values())), names) for model, names in models]
+        self._sides = [(model, Taps(model, chain(*names.values())), names) for model, names in models]
 
     def take(self) -> tuple[Tapped, Tapped]:
-        """Features of the student's and the teacher's last run, in float32."""
-        student, teacher = (_tapped(taps, names) for taps, names in self._sides)
+        """Features of the student's and the teacher's last run, in float32.
+
+        Raises:
+            StkdError: The stages of a model are tokens, not maps.
+        """
+        student, teacher = (_tapped(model, taps.take(), names) for model, taps, names in self._sides)
         return student, teacher
 
 
@@ -93,6 +97,18 @@ def _preact(model: nn.Module, sample: Tensor) -> list[str]:
         return stages(model, sample)  # a model that does not tell where its last activations are
 
 
-def _tapped(taps: Taps, names: dict[str, list[str]]) -> Tapped:
-    features = taps.take()
-    return Tapped(**{need: tuple(features[name].float() for name in chosen) for need, chosen in names.items()})
+def _tapped(model: nn.Module, features: dict[str, Tensor], names: dict[str, list[str]]) -> Tapped:
+    def maps(need: Need) -> tuple[Tensor, ...]:
+        return tuple(_as_maps(model, features[name].float()) for name in names[need])
+
+    return Tapped(maps("stages"), maps("preact"), tuple(features[name].float() for name in names["pooled"]))
+
+
+def _as_maps(model: nn.Module, stage: Tensor) -> Tensor:
+    """A stage as (R, C, H, W); some of timm's models have their channels last, and say so."""
+    if stage.ndim != 4:
+        raise StkdError(
+            f"{type(model).__name__} has no maps in its stages but tokens {tuple(stage.shape)}; "
+            "take a method on logits or on pooled features, such as dist or crd"
+        )
+    return stage.permute(0, 3, 1, 2) if getattr(model, "output_fmt", None) == "NHWC" else stage
