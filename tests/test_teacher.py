@@ -16,7 +16,7 @@ from stkd.data import DataSet, Split
 from stkd.errors import StkdError
 from stkd.models import weights
 from stkd.saved import Card, save_model
-from stkd.teacher import Teacher, open_teacher, read_classes
+from stkd.teacher import Ensemble, Teacher, open_teacher, read_classes
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -161,3 +161,15 @@ def test_unusable_list_of_classes(text: str, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text(text)
     with pytest.raises(StkdError, match="must hold each class name once"):
         read_classes(tmp_path / "classes.txt")
+
+
+def test_several_teachers_answer_with_the_weighted_mean_of_their_logits() -> None:
+    data, images = data_set(), torch.randn(3, 3, 8, 8)
+    teachers = [Teacher(models.create("cnn2", num_classes=4), card(), data) for _ in range(2)]
+    both = Ensemble(teachers, [1, 3])
+    expected = 0.25 * teachers[0](images) + 0.75 * teachers[1](images)
+    torch.testing.assert_close(both(images), expected)
+    with pytest.raises(StkdError, match="one teacher"):
+        both.prepare(images)
+    with pytest.raises(StkdError, match="as many positive shares"):
+        Ensemble(teachers, [1])

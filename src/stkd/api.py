@@ -19,7 +19,7 @@ from .models import weights
 from .options import checked
 from .plugins import load_plugin
 from .saved import Card, find_weights, read_card
-from .teacher import Teacher, open_teacher, read_classes
+from .teacher import Teacher, read_classes, teacher_of
 from .training.device import make_fabric
 from .training.loop import Job, fit
 from .training.run import RunDir, read_result
@@ -61,9 +61,8 @@ def train(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    config = build(
-        TrainConfig, {**options, "model": _name(model), "data": _data_name(data), "out": out, "method": method}
-    )
+    named = {"model": _name(model), "data": _data_name(data), "method": method, "out": out}
+    config = build(TrainConfig, checked(TrainConfig, {**options, **named}))
     return run_train(config, data=_given(data, config), model=_module(model))
 
 
@@ -215,17 +214,7 @@ def _teacher(config: DistillConfig, data: DataSet, module: nn.Module | None) -> 
         return Teacher(module, card, data), data
     if not data.classes:
         data = dataclasses.replace(data, classes=_classes_of_teacher(config, data))
-    teacher = open_teacher(
-        config.teacher,
-        config.teacher_weights,
-        data,
-        pretrained=config.teacher_pretrained,
-        classes=config.teacher_classes,
-        mean=config.teacher_mean,
-        std=config.teacher_std,
-        size=config.teacher_size,
-    )
-    return teacher, data
+    return teacher_of(config, data), data
 
 
 def _classes_of_teacher(config: DistillConfig, data: DataSet) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,8 +190,15 @@ _COMMANDS = {
 }
 
 
+def _note(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+    """A warning of ours as one line, without the place in the code; those of libraries are for developers."""
+    if Path(filename).is_relative_to(Path(__file__).parent):
+        print(f"stkd: note: {message}", file=sys.stderr)
+
+
 def console() -> None:
     """Entry point of the installed command; a closed pipe (`stkd list models | head`) is not an error."""
+    warnings.showwarning = _note  # type: ignore[assignment]
     try:
         code = main()
         sys.stdout.flush()

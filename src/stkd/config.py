@@ -19,6 +19,7 @@ __all__ = [
     "find_recipe",
     "groups",
     "hints",
+    "plain_value",
     "read_recipe",
     "recipes",
     "to_yaml",
@@ -169,6 +170,8 @@ class DistillConfig(RunConfig):
 
     teacher: str | None = _opt(None, "teacher by name; not needed when the weights come from a run of stkd")
     teacher_weights: Path | None = _opt(None, "the teacher's weights: .safetensors, .pth or a run directory")
+    more_teachers: tuple[Path, ...] | None = _opt(None, "further teachers' weights; the logits are averaged")
+    teacher_shares: tuple[float, ...] | None = _opt(None, "weights of the teachers in that average")
     teacher_pretrained: bool = _opt(False, "use the published weights of a timm or torchvision teacher")
     teacher_classes: Path | None = _opt(None, "text file of the teacher's class names, one a line")
     teacher_mean: tuple[float, ...] | None = _opt(
@@ -258,11 +261,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 def to_yaml(config: RunConfig) -> str:
     """The resolved config as a recipe that repeats the run."""
-    plain = {name: _plain(value) for name, value in vars(config).items()}
+    plain = {name: plain_value(value) for name, value in vars(config).items()}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A value as YAML has it: paths as text, tuples as lists."""
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [plain_value(v) for v in value] if isinstance(value, tuple | list) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from .errors import StkdError
 from .evaluation import evaluate
 from .options import checked
 from .saved import Card, load_model
-from .teacher import Teacher, open_teacher
+from .teacher import Teacher, teacher_of
 
 __all__ = ["evaluate_run", "predict_images", "read_config"]
 
@@ -60,17 +61,13 @@ def _open_data(config: TrainConfig | DistillConfig, spec: str | None) -> DataSet
 def _teacher_of(config: TrainConfig | DistillConfig, data: DataSet | Card, device: torch.device) -> Teacher | None:
     if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
         return None
-    teacher = open_teacher(
-        config.teacher,
-        config.teacher_weights,
-        data,
-        pretrained=config.teacher_pretrained,
-        classes=config.teacher_classes,
-        mean=config.teacher_mean,
-        std=config.teacher_std,
-        size=config.teacher_size,
-    )
-    return teacher.to(device)
+    gone = [str(p) for p in (config.teacher_weights, *(config.more_teachers or ())) if p is not None and not p.exists()]
+    if gone:
+        warnings.warn(
+            f"the teacher's weights {gone[0]} are gone; without them there is the student alone", stacklevel=2
+        )
+        return None
+    return teacher_of(config, data).to(device)
 
 
 def evaluate_run(run: Path, *, split: str = "test", data_spec: str | None = None) -> dict[str, Any]:

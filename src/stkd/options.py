@@ -6,12 +6,11 @@ import argparse
 import dataclasses
 import re
 from argparse import ArgumentError
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
-from .config import RunConfig, build, find_recipe, groups, hints, read_recipe
+from .config import RunConfig, build, find_recipe, groups, hints, plain_value, read_recipe
 from .errors import StkdError, unknown
 
 __all__ = ["Parser", "add_config", "checked", "config_from"]
@@ -97,6 +96,8 @@ _METAVAR = {
     "accelerator": "NAME",
     "strategy": "NAME",
     "milestones": "[X,...]",
+    "more_teachers": "[RUN,...]",
+    "teacher_shares": "[X,...]",
     "teacher_mean": "[X,...]",
     "teacher_std": "[X,...]",
 }
@@ -130,7 +131,7 @@ def checked(config: type[RunConfig], options: dict[str, Any]) -> dict[str, Any]:
             raise unknown("option", name, names)
     parser = Parser()
     add_config(parser, config)
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
+    plain = {k: plain_value(v) for k, v in options.items()}
     try:
         typed = vars(parser.parse_object(plain, defaults=False))
     except ArgumentError as error:

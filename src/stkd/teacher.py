@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import models
+from .config import DistillConfig
 from .data import DataSet
 from .errors import StkdError
 from .models import weights
 from .saved import Card, find_weights, read_card
 
-__all__ = ["Teacher", "open_teacher", "read_classes"]
+__all__ = ["Ensemble", "Teacher", "open_teacher", "read_classes", "teacher_of"]
 
 
 class Teacher:
@@ -82,6 +83,39 @@ class Teacher:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+
+class Ensemble(Teacher):
+    """Several teachers that answer with the weighted mean of their logits.
+
+    Args:
+        teachers: Two or more.
+        shares: Their weights, in the same order; None gives all the same. They are scaled to sum to one.
+
+    Raises:
+        StkdError: The weights do not fit.
+    """
+
+    def __init__(self, teachers: Sequence[Teacher], shares: Sequence[float] | None = None) -> None:
+        shares = shares or [1.0] * len(teachers)
+        if len(shares) != len(teachers) or min(shares) <= 0:
+            raise StkdError(f"{len(teachers)} teachers need as many positive shares, got {list(shares)}")
+        self.teachers = list(teachers)
+        self.shares = [share / sum(shares) for share in shares]
+        self.module = nn.ModuleList(teacher.module for teacher in teachers)
+
+    def to(self, device: torch.device) -> Teacher:
+        for teacher in self.teachers:
+            teacher.to(device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        logits = [share * teacher(images) for share, teacher in zip(self.shares, self.teachers, strict=True)]
+        return torch.stack(logits).sum(0)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        raise StkdError("this method looks at features, and several teachers have several; give it one teacher")
 
 
 def _class_map(own: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
@@ -156,6 +190,31 @@ def open_teacher(
     mean = mean or tuple(published.get("mean", known.mean))
     std = std or tuple(published.get("std", known.std))
     return Teacher(module, Card(name, own, channels, size, mean, std), data)
+
+
+def teacher_of(config: DistillConfig, data: DataSet | Card) -> Teacher:
+    """The teacher, or the teachers, that a config names.
+
+    Raises:
+        StkdError: A name, weights or classes are missing or do not fit.
+    """
+
+    def one(name: str | None, path: Path | None) -> Teacher:
+        return open_teacher(
+            name,
+            path,
+            data,
+            pretrained=config.teacher_pretrained,
+            classes=config.teacher_classes,
+            mean=config.teacher_mean,
+            std=config.teacher_std,
+            size=config.teacher_size,
+        )
+
+    first = one(config.teacher, config.teacher_weights)
+    if not config.more_teachers:
+        return first
+    return Ensemble([first, *(one(None, path) for path in config.more_teachers)], config.teacher_shares)
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
