@@ -55,7 +55,7 @@ def test_train_then_distil_its_run(tmp_path: Path) -> None:
     teacher = stkd.train("cnn4", "digits", out=tmp_path / "teacher", **SMALL)
     assert teacher.weights.name == "model.safetensors"
     result = stkd.distill(str(teacher.out), "cnn2", "digits", "stkd:temperature=2", out=tmp_path / "run", **SMALL)
-    assert result.scores["method"]["temperature"] == 2.0
+    assert result.scores["method_options"]["temperature"] == 2.0
     assert result.scores["mix"]["instances"] == 2
 
 

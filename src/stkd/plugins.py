@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ def load_plugin(path: Path) -> None:
     Raises:
         StkdError: The file does not exist or fails.
     """
-    name = f"stkd_plugin_{path.stem}"
+    place = hashlib.blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
+    name = f"stkd_plugin_{path.stem}_{place}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
@@ -30,8 +32,8 @@ def load_plugin(path: Path) -> None:
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except StkdError:
-        raise
     except Exception as error:
         del sys.modules[name]
+        if isinstance(error, StkdError):
+            raise
         raise StkdError(f"plugin {path} failed: {type(error).__name__}: {' '.join(str(error).split())}") from error

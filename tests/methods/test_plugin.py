@@ -38,7 +38,7 @@ def test_new_method_in_less_than_twenty_lines(teacher_run: Path, tmp_path: Path,
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert {"train_mse", "train_ce"} <= set(rows[0])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["method"] == {"weight": 0.01}
+    assert result["method_options"] == {"weight": 0.01}
 
     together = stkd(*command, "--method", "logits+stkd", "--mix", "cutmix", "--out", tmp_path / "together")
     assert together.code == 0, together.err

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import losses, models
-from ..config import RunConfig
+from ..config import DistillConfig, TrainConfig
 from ..data import DataSet
 from ..data.loader import Batch, TrainLoader
 from ..errors import Interrupted, StkdError
@@ -53,7 +53,7 @@ class Job:
         progress: Show a progress bar.
     """
 
-    config: RunConfig
+    config: TrainConfig | DistillConfig
     data: DataSet
     student: nn.Module
     card: Card
@@ -284,7 +284,8 @@ class _Fit:
             "teacher_passes": images if self.teacher is not None else 0,
             "precision": self.fabric.strategy.precision.precision,
             "lr": self.lr,
-            "method": dataclasses.asdict(self.job.method),
+            "method": self.config.method,
+            "method_options": dataclasses.asdict(self.job.method),
             "mix": dataclasses.asdict(self.job.mix),
             "best_on_validation": state.best,
         }
