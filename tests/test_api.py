@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from safetensors.torch import load_file
 from torch import nn
 
@@ -107,3 +108,20 @@ def test_names() -> None:
         assert getattr(stkd, name) is not None
     with pytest.raises(AttributeError, match="nothing_like_this"):
         _ = stkd.nothing_like_this
+
+
+def test_generations_are_taught_by_the_one_before(teacher_run: Path, tmp_path: Path) -> None:
+    small = {"epochs": 1, "train_images": 64, "precision": "32", "accelerator": "cpu"}
+    result = stkd.distill(
+        str(teacher_run), "cnn2", "digits", "kd", out=tmp_path / "run", generations=3, seed=5, **small
+    )
+    chain = [
+        yaml.safe_load((tmp_path / n / "config.yaml").read_text())
+        for n in ("run-generation1", "run-generation2", "run")
+    ]
+    taught_by = [str(teacher_run), str(tmp_path / "run-generation1"), str(tmp_path / "run-generation2")]
+    assert [c["teacher_weights"] for c in chain] == taught_by
+    assert [c["seed"] for c in chain] == [5, 6, 7]
+    assert result.out == tmp_path / "run"
+    with pytest.raises(stkd.StkdError, match="generations need"):
+        stkd.distill(str(teacher_run), "cnn2", "digits", "ce", out=tmp_path / "no", generations=2, **small)

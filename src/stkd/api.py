@@ -116,8 +116,32 @@ def run_distill(
     teacher: nn.Module | None = None,
     progress: bool = True,
 ) -> Result:
-    """Distil as a config says; `data`, `student` and `teacher` stand in for what the config names."""
+    """Distil as a config says; `data`, `student` and `teacher` stand in for what the config names.
+
+    Several generations (born-again networks, Furlanello et al., ICML 2018) are runs beside each other, OUT-generation1
+    and so on, each from other initial weights and taught by the one before; OUT is the last.
+    """
     method = _method(config)
+    if config.generations > 1 and (student is not None or not method.uses_teacher):
+        raise StkdError("generations need a student by name and a method with a teacher")
+    for generation in range(1, config.generations):
+        out = config.out.with_name(f"{config.out.name}-generation{generation}")
+        own = dataclasses.replace(config, out=out, generations=1)
+        run_distill(own, data=data, teacher=teacher, progress=progress)
+        config = dataclasses.replace(
+            config,
+            seed=config.seed + 1,
+            teacher=None,
+            teacher_weights=out,
+            more_teachers=None,
+            teacher_shares=None,
+            teacher_pretrained=False,
+            teacher_classes=None,
+            teacher_mean=None,
+            teacher_std=None,
+            teacher_size=None,
+        )
+        teacher = None
     subject = _Subject(
         config.student, "student.safetensors", student, config.student_weights, config.student_pretrained
     )

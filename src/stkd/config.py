@@ -111,7 +111,7 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
         self.out = Path(self.out)
         self.milestones = tuple(self.milestones)
         for name, low in _AT_LEAST.items():
-            value = getattr(self, name)
+            value = getattr(self, name, None)
             if value is not None and not value >= low:
                 raise StkdError(f"{name} must be at least {low}, got {value}")
         for name in ("lr", "clip_norm", "gamma"):
@@ -141,6 +141,7 @@ _AT_LEAST: dict[str, float] = {
     "weight_decay": 0,
     "warmup_epochs": 0,
     "devices": 1,
+    "generations": 1,
     "eval_every": 1,
     "checkpoint_epochs": 1,
     "checkpoint_minutes": 0,
@@ -182,6 +183,7 @@ class DistillConfig(RunConfig):
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
     student_weights: Path | None = _opt(None, "weights the student starts from")
     student_pretrained: bool = _opt(False, "start the student from published weights")
+    generations: int = _opt(1, "students in a row, each taught by the one before (born-again networks)")
     method: str = _opt("stkd", "NAME or NAME:option=value,...; see 'stkd list methods'")
 
 

@@ -53,14 +53,14 @@ class Setup:
     """What a method sees once, before training, to build its extra modules.
 
     Attributes:
-        student, teacher: Features of two images, for their shapes.
-        teacher_model: The frozen teacher.
+        student, teacher: Features of two images, for their shapes; empty for a method without a teacher.
+        student_model: The student, as it is before training.
         labels: int64 (N,), of the training images.
     """
 
     student: Tapped
     teacher: Tapped
-    teacher_model: nn.Module
+    student_model: nn.Module
     labels: Tensor
 
 

@@ -32,10 +32,8 @@ def attach(
     Returns:
         The taps and the extra modules, each None where the method wants none.
     """
-    if teacher is None:
-        return None, None
     watch, tapped = None, (Tapped(), Tapped())
-    if method.needs:
+    if method.needs and teacher is not None:
         sample = torch.zeros(2, data.channels, data.size, data.size, device=labels.device)
         watch = Watch(student, teacher, method.needs, sample)
         mode = student.training
@@ -44,7 +42,7 @@ def attach(
             student.eval()(sample)
         student.train(mode)
         tapped = watch.take()
-    extras = method.build(Setup(*tapped, teacher.module, labels))
+    extras = method.build(Setup(*tapped, student, labels))
     return watch, extras.to(labels.device) if extras is not None else None
 
 
