@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     except Interrupted as stop:
         return _fail(str(stop), 128 + stop.signum)
     except KeyboardInterrupt:
-        return _fail("stopped", 130)
+        return _fail("stopped; run the same command again to go on", 130)
     except OSError as error:
         return _fail(_os_error(error))
 
@@ -198,6 +199,7 @@ def _note(message: Warning | str, category: type[Warning], filename: str, *_: ob
 
 def console() -> None:
     """Entry point of the installed command; a closed pipe (`stkd list models | head`) is not an error."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside the training loop too, leave with one line
     warnings.showwarning = _note  # type: ignore[assignment]
     try:
         code = main()
