@@ -18,6 +18,9 @@ from .errors import StkdError
 
 __all__ = ["evaluate", "latency", "logits_of", "macs", "parameters", "score", "scores"]
 
+_WARM_UP = 3  # passes before timing
+_LONGEST = 4.0  # seconds after which timing ends
+
 
 @torch.no_grad()
 def logits_of(
@@ -26,10 +29,10 @@ def logits_of(
     data: DataSet,
     *,
     device: torch.device,
-    batch_size: int = 256,
     workers: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Logits float32 (N, C) and labels (N,) of a split, on the CPU."""
+    batch_size = 256 if data.size <= 64 else 64
     logits, labels = [], []
     for images, truth in eval_batches(split, data, batch_size=batch_size, device=device, workers=workers):
         logits.append(model(images).float().cpu())
@@ -114,20 +117,19 @@ def latency(model: nn.Module, channels: int, size: int, batch_size: int, runs: i
         model: In evaluation mode.
         channels, size: Of the images.
         batch_size: Images in a pass.
-        runs: Timed passes.
+        runs: Timed passes, fewer for a model that is slow.
     """
     device = next(model.parameters()).device
     images = torch.zeros(batch_size, channels, size, size, device=device)
     sync: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else _nothing
-    times = []
-    for i in range(runs + 3):
+    times: list[float] = []
+    while len(times) < runs + _WARM_UP and (len(times) < 2 * _WARM_UP or sum(times) < _LONGEST):
         sync()
         began = time.perf_counter()
         model(images)
         sync()
-        if i >= 3:
-            times.append(time.perf_counter() - began)
-    return 1000 * median(times)
+        times.append(time.perf_counter() - began)
+    return 1000 * median(times[_WARM_UP:])
 
 
 def evaluate(
