@@ -86,7 +86,7 @@ def test_score_gives_the_mode_back() -> None:
         model.train(mode)
         found = score(model, data.test, data, device=torch.device("cpu"))
         assert model.training is mode
-    logits, labels = logits_of(model.eval(), data.test, data, device=torch.device("cpu"), batch_size=33)
+    logits, labels = logits_of(model.eval(), data.test, data, device=torch.device("cpu"))
     assert found["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
     assert labels.tolist() == data.test.labels.tolist()
 
