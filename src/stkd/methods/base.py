@@ -182,12 +182,12 @@ def check_share(name: str, value: float) -> None:
 
 
 def check_positive(name: str, value: float) -> None:
-    """See that an option is above 0.
+    """See that an option is above 0 and finite.
 
     Raises:
         StkdError: It is not.
     """
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise StkdError(f"{name} must be a positive number, got {value}")
 
 
