@@ -1,0 +1,60 @@
+"""What README and docs claim is what the committed files say."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from stkd.methods import parse
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_tables_are_those_of_the_result_files() -> None:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    readme = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(readme)
+    assert readme.rendered(README) == README
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/stkd.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    file = ROOT / page
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text())
+    assert links
+    for link in links:
+        assert link.startswith("https://") or (file.parent / link).exists(), link
+
+
+def test_methods_named_exist() -> None:
+    for spec in re.findall(r"^\| `([\w:=,.]+)` \|", README, re.MULTILINE):
+        parse(spec)
+
+
+def test_own_loop_runs() -> None:
+    """The three lines for a loop of one's own, as the README has them."""
+    code = re.search(r"## In your own training loop\n\n```python\n(.*?)```", README, re.DOTALL)
+    assert code is not None
+    import torch
+    from torch.nn import functional as F
+
+    import stkd
+
+    names = {
+        "stkd": stkd,
+        "F": F,
+        "images": torch.rand(8, 3, 16, 16),
+        "labels": torch.randint(100, (8,)),
+        "teacher": stkd.models.create("resnet8", num_classes=100),
+        "student": stkd.models.create("resnet8", num_classes=100),
+    }
+    exec(code[1], names)
+    loss = names["loss"]
+    assert isinstance(loss, torch.Tensor)
+    loss.backward()
