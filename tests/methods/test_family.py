@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import stkd.losses
 from stkd.data import open_data
 from stkd.data.loader import TrainLoader
+from stkd.errors import StkdError
 from stkd.methods import View, methods, parse, resolve_mix
 from stkd.mixing import Mix
 
@@ -123,3 +124,30 @@ def test_every_method_says_what_it_is() -> None:
         assert "\n" not in entry.summary
         assert entry.name == entry.name.lower()
     assert {"ce", "mixup", "kd", "stkd", "dkd", "fm"} <= {entry.name for entry in methods.entries()}
+
+
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "js", "mse", "cosine"])
+def test_divergences_are_those_of_the_losses(divergence: str) -> None:
+
+    seen = view(Mix())
+    loss = stkd.losses.kd if divergence == "kl" else getattr(stkd.losses, divergence)
+    tempered = {} if divergence in ("mse", "cosine") else {"temperature": 4.0}
+    expected = 0.9 * loss(seen.student, seen.taught, **tempered)
+    torch.testing.assert_close(parse(f"kd:divergence={divergence}").losses(seen), {divergence: expected})
+
+
+def test_inter_instance_term_is_added_at_its_weight() -> None:
+
+    seen = view(Mix())
+    found = parse("stkd:inter=3").losses(seen)
+    assert set(found) == {"kl", "inter"}
+    torch.testing.assert_close(
+        found["inter"], 3 * stkd.losses.inter_instance(seen.student, seen.taught, temperature=4.0)
+    )
+
+
+def test_divergence_and_decoupling_exclude_each_other() -> None:
+    with pytest.raises(StkdError, match="either beta or divergence"):
+        parse("stkd:beta=2,divergence=js")
+    with pytest.raises(StkdError, match="did you mean cosine"):
+        parse("kd:divergence=cosin")

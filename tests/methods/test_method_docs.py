@@ -22,9 +22,11 @@ ENTRIES = {entry.name: entry for entry in methods.entries()}
 
 
 def value(text: str) -> Any:
-    """`4`, `20/240`, `true` or `none`."""
+    """`4`, `20/240`, `true`, `none` or a word."""
     words = {"true": True, "false": False, "none": None}
-    return words[text] if text in words else float(Fraction(text))
+    if text in words:
+        return words[text]
+    return text if text.isidentifier() else float(Fraction(text))
 
 
 @pytest.mark.parametrize("name", ENTRIES)

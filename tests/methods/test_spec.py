@@ -15,20 +15,29 @@ NONE = Mix("none", 1)
 @pytest.mark.parametrize(
     ("spec", "options"),
     [
-        ("kd", {"temperature": 4.0, "weight": 0.9, "standardize": False}),
-        ("kd:temperature=2", {"temperature": 2.0, "weight": 0.9, "standardize": False}),
-        ("kd:temperature=2e0,weight=1", {"temperature": 2.0, "weight": 1.0, "standardize": False}),
-        ("kd:standardize=true", {"temperature": 4.0, "weight": 0.9, "standardize": True}),
-        ("kd:", {"temperature": 4.0, "weight": 0.9, "standardize": False}),
-        ("stkd:beta=1e-3", {"temperature": 4.0, "weight": 0.9, "standardize": False, "beta": 1e-3}),
-        ("stkd:beta=null", {"temperature": 4.0, "weight": 0.9, "standardize": False, "beta": None}),
-        ("fm", {"temperature": 1.0, "weight": 1.0, "standardize": False}),
+        ("kd", {}),
+        ("kd:temperature=2", {"temperature": 2.0}),
+        ("kd:temperature=2e0,weight=1", {"temperature": 2.0, "weight": 1.0}),
+        ("kd:standardize=true", {"standardize": True}),
+        ("kd:divergence=js", {"divergence": "js"}),
+        ("kd:", {}),
+        ("stkd:beta=1e-3", {"beta": 1e-3}),
+        ("stkd:beta=null", {"beta": None}),
         ("pkt:weight=2", {"weight": 2.0}),
-        ("dkd:alpha=2", {"temperature": 4.0, "alpha": 2.0, "beta": 8.0, "warmup": 1 / 12, "standardize": False}),
+        ("dkd:alpha=2", {"alpha": 2.0}),
     ],
 )
 def test_parsed(spec: str, options: dict[str, Any]) -> None:
-    assert dataclasses.asdict(parse(spec)) == options
+    """What is given is set, all else is the method's default."""
+    method = parse(spec)
+    assert method == dataclasses.replace(type(method)(), **options)
+
+
+def test_defaults_of_the_family() -> None:
+    kd, stkd, fm = parse("kd"), parse("stkd"), parse("fm")
+    assert dataclasses.asdict(kd) == {"temperature": 4.0, "weight": 0.9, "standardize": False, "divergence": "kl"}
+    assert dataclasses.asdict(stkd) == {**dataclasses.asdict(kd), "beta": None, "inter": 0.0}
+    assert dataclasses.asdict(fm) == {**dataclasses.asdict(kd), "temperature": 1.0, "weight": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,7 @@ def test_parsed(spec: str, options: dict[str, Any]) -> None:
         ("at:weight=-1", "weight must be zero or a positive number, got -1"),
         ("at:weight=inf", "weight must be zero or a positive number"),
         ("stkd:beta=nan", "beta must be zero or a positive number"),
-        ("kd:temperature=inf", "temperature must be zero or a positive number"),
+        ("kd:temperature=inf", "temperature must be a positive number"),
         ("fitnet:stage=-1", "stage must be zero or a positive number"),
         ("crd:negatives=0", "negatives must be a positive number"),
         ("cc:dim=0", "dim must be a positive number"),

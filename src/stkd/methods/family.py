@@ -6,11 +6,14 @@ w = 0 is the student alone (on virtual samples: mixup), K = 1 is KD, K = 1 decou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from .. import losses
+from ..errors import StkdError, unknown
 from ..mixing import Mix
 from .base import Method, View, check_share, methods
 
@@ -38,6 +41,15 @@ class Mixup(CE):
     mix = Mix()
 
 
+_DIVERGENCES: dict[str, Callable[..., Tensor]] = {
+    "kl": losses.kd,
+    "reverse_kl": losses.reverse_kl,
+    "js": losses.js,
+    "mse": losses.mse,
+    "cosine": losses.cosine,
+}
+
+
 @methods.register("kd", "knowledge distillation on real samples", "Hinton et al., arXiv 1503.02531, 2015")
 @dataclass(frozen=True, kw_only=True)
 class KD(Method):
@@ -47,23 +59,31 @@ class KD(Method):
         temperature: T.
         weight: w of the distillation term; the labels get 1 - w.
         standardize: Z-score the logits first (Sun et al., CVPR 2024).
+        divergence: How teacher and student are compared: kl, reverse_kl, js, mse or cosine (the last two on the logits
+            as they are, without temperature).
     """
 
     temperature: float = 4.0
     weight: float = 0.9
     standardize: bool = False
+    divergence: str = "kl"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_share("weight", self.weight)
+        if self.divergence not in _DIVERGENCES:
+            raise unknown("divergence", self.divergence, _DIVERGENCES)
 
     @property
     def label_weight(self) -> float:
         return 1 - self.weight
 
     def losses(self, view: View) -> dict[str, Tensor]:
-        kl = losses.stkd(view.student, view.taught, temperature=self.temperature, standardize=self.standardize)
-        return {"kl": self.weight * kl}
+        options: dict[str, Any] = {"standardize": self.standardize}
+        if self.divergence not in ("mse", "cosine"):
+            options["temperature"] = self.temperature
+        loss = _DIVERGENCES[self.divergence](view.student, view.taught, **options)
+        return {self.divergence: self.weight * loss}
 
 
 @methods.register(
@@ -77,10 +97,17 @@ class STKD(KD):
 
     Attributes:
         beta: If given, the decoupled form, with this weight on the part among the incorrect classes.
+        inter: Weight of a term between instances: which virtual samples of the batch look alike.
     """
 
     mix = Mix()
     beta: float | None = None
+    inter: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta is not None and self.divergence != "kl":
+            raise StkdError("beta decouples the KL; leave out either beta or divergence")
 
     @property
     def needs_labels(self) -> bool:
@@ -88,15 +115,15 @@ class STKD(KD):
         return self.label_weight > 0 or self.beta is not None
 
     def losses(self, view: View) -> dict[str, Tensor]:
-        kl = losses.stkd(
-            view.student,
-            view.taught,
-            view.batch.targets,
-            temperature=self.temperature,
-            beta=self.beta,
-            standardize=self.standardize,
-        )
-        return {"kl": self.weight * kl}
+        options: dict[str, Any] = {"temperature": self.temperature, "standardize": self.standardize}
+        if self.beta is None:
+            found = super().losses(view)
+        else:
+            kl = losses.stkd(view.student, view.taught, view.batch.targets, beta=self.beta, **options)
+            found = {"kl": self.weight * kl}
+        if self.inter:
+            found["inter"] = self.inter * losses.inter_instance(view.student, view.taught, **options)
+        return found
 
 
 @methods.register("dkd", "decoupled KD: target and non-target classes apart", "Zhao et al., DKD, CVPR 2022")
