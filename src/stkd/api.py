@@ -221,7 +221,11 @@ def _run(
         fabric = make_fabric(config)
         torch.manual_seed(config.seed)
         module = subject.build(data)
-        card = Card(subject.name, data.classes, data.channels, data.size, data.mean, data.std)
+        name = subject.name
+        if teacher is not None:
+            sample = torch.zeros(2, data.channels, data.size, data.size)
+            module, name = method.adapt(module, name, teacher.module, sample)
+        card = Card(name, data.classes, data.channels, data.size, data.mean, data.std)
         run.write_environment({"data": data.fingerprint, "device": str(fabric.device)})
         job = Job(config, data, module, card, method, mix, teacher, subject.weights_name, progress)
         scores = fit(job, run, fabric)

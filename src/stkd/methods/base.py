@@ -158,6 +158,17 @@ class Method:
             raise StkdError("this method has two stages and needs --epochs 2 or more")
         return min(max(1, round(self.preparation * epochs)), epochs - 1)
 
+    def adapt(self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor) -> tuple[nn.Module, str]:
+        """The student that is trained and saved, and its model name; a method may put it on the teacher's classifier.
+
+        Args:
+            student: As the user chose it.
+            name: Its name for `stkd.models.create`.
+            teacher: The teacher's module.
+            sample: Images (2, C, H, W) as the student sees them.
+        """
+        return student, name
+
     def build(self, setup: Setup) -> nn.Module | None:
         """Extra modules: trained with the student, kept in checkpoints, never part of the student's weights."""
         return None

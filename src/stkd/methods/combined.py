@@ -54,6 +54,11 @@ class Combined(Method):
     def real_rows(self) -> bool:  # type: ignore[override]
         return any(part.real_rows for part in self.parts)
 
+    def adapt(self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor) -> tuple[nn.Module, str]:
+        for part in self.parts:
+            student, name = part.adapt(student, name, teacher, sample)
+        return student, name
+
     def build(self, setup: Setup) -> nn.Module | None:
         built = {str(i): extras for i, part in enumerate(self.parts) if (extras := part.build(setup)) is not None}
         return nn.ModuleDict(built) if built else None

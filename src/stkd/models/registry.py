@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+import torch
 from torch import nn
 
 from ..errors import StkdError, unknown
@@ -77,6 +78,8 @@ def create(
         if value is not None and value < 1:
             raise StkdError(f"{what} is {value}; it must be at least 1")
     source, slash, rest = name.partition("/")
+    if source == "simkd":
+        return _reused(rest, num_classes, in_channels, image_size)
     if slash:
         return external.create(source, rest, num_classes, in_channels, image_size, pretrained)
     if name not in models:
@@ -86,6 +89,17 @@ def create(
     if image_size is not None and image_size < MIN_SIZE:
         raise StkdError(f"the images are {image_size}x{image_size}; {name} needs at least {MIN_SIZE}x{MIN_SIZE} pixels")
     return models.get(name)(num_classes=num_classes, in_channels=in_channels)
+
+
+def _reused(rest: str, num_classes: int, in_channels: int, image_size: int | None) -> nn.Module:
+    from .reused import ReusedClassifier
+
+    student, _, width = rest.rpartition("/")
+    if not student or not width.isdecimal():
+        raise StkdError(f"unknown model 'simkd/{rest}'; write simkd/STUDENT/WIDTH, such as simkd/resnet8/64")
+    backbone = create(student, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+    size = image_size or 32
+    return ReusedClassifier(backbone, int(width), num_classes, torch.zeros(2, in_channels, size, size))
 
 
 def _unknown(name: str) -> StkdError:

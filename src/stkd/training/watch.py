@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from itertools import chain
 
@@ -34,7 +35,9 @@ def attach(
     """
     watch, tapped = None, (Tapped(), Tapped())
     if method.needs and teacher is not None:
-        sample = torch.zeros(2, data.channels, data.size, data.size, device=labels.device)
+        # any images will do for the shapes, but black ones would make all features alike
+        shape = (2, data.channels, data.size, data.size)
+        sample = torch.arange(math.prod(shape), device=labels.device).sin().view(shape)
         watch = Watch(student, teacher, method.needs, sample)
         mode = student.training
         with torch.no_grad():

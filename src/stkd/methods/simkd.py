@@ -1,0 +1,76 @@
+"""SimKD: the reused teacher classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import losses
+from ..errors import StkdError
+from ..models.reused import ReusedClassifier
+from ..models.taps import classifier
+from .base import Method, Setup, View, methods
+
+__all__ = ["SimKD"]
+
+
+@methods.register(
+    "simkd", "last features alone; the student takes over the teacher's classifier", "Chen et al., SimKD, CVPR 2022"
+)
+@dataclass(frozen=True, kw_only=True)
+class SimKD(Method):
+    """The student's last stage, through a projector, must equal the teacher's, whose classifier then serves both.
+
+    Projector and classifier are part of the student, as they are needed to use it: its model is simkd/STUDENT/WIDTH.
+    Where the teacher does not simply average its last stage (wide ResNets), the pooled features are compared.
+
+    Attributes:
+        weight: Weight of the loss, as published.
+    """
+
+    needs = frozenset({"stages", "pooled"})
+    weight: float = 1.0
+
+    @property
+    def label_weight(self) -> float:
+        return 0.0
+
+    def adapt(self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor) -> tuple[nn.Module, str]:
+        head = classifier(teacher)
+        classes = classifier(student).out_features
+        if head.out_features != classes:
+            raise StkdError(
+                f"simkd takes over the teacher's classifier, which has {head.out_features} classes and not {classes}; "
+                "take a teacher of this data set"
+            )
+        reused = ReusedClassifier(student, head.in_features, classes, sample)
+        reused.fc.load_state_dict(
+            {"weight": head.weight, "bias": head.bias if head.bias is not None else torch.zeros(classes)}
+        )
+        reused.fc.requires_grad_(False)
+        return reused, f"simkd/{name}/{head.in_features}"
+
+    def build(self, setup: Setup) -> nn.Module:
+        averaged, pooled = setup.teacher.stages[-1].mean((2, 3)), setup.teacher.pooled[0]
+        return Place(averaged.shape == pooled.shape and torch.allclose(averaged, pooled, atol=1e-3))
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        assert isinstance(view.extras, Place)
+        student, teacher = (
+            f.stages[-1] if view.extras.maps else f.pooled[0] for f in (view.student_features, view.teacher_features)
+        )
+        return {"simkd": self.weight * losses.simkd(student, teacher)}
+
+
+class Place(nn.Module):
+    """Where the features are compared.
+
+    Args:
+        maps: On the maps of the last stage, else after pooling.
+    """
+
+    def __init__(self, maps: bool) -> None:
+        super().__init__()
+        self.maps = maps
