@@ -174,9 +174,10 @@ def test_plain_stkd_is_kd_and_one_instance_is_dkd(batch: tuple[Tensor, Tensor, T
     rows = torch.arange(len(hard))
     p_t, p_s = (teacher / 4).softmax(1), (student / 4).softmax(1)
     t, s = p_t[rows, hard], p_s[rows, hard]
-    tckd = t * (t / s).log() + (1 - t) * ((1 - t) / (1 - s)).log()
     others = one_hot(hard, soft.shape[1]) == 0
-    q_t, q_s = ((p * others) / (p * others).sum(1, keepdim=True) for p in (p_t, p_s))
+    rest_t, rest_s = ((p * others).sum(1) for p in (p_t, p_s))  # 1 - t would lose its digits next to 1
+    tckd = t * (t / s).log() + rest_t * (rest_t / rest_s).log()
+    q_t, q_s = p_t * others / rest_t[:, None], p_s * others / rest_s[:, None]
     nckd = (q_t * (q_t / q_s).clamp(min=1e-300).log().nan_to_num(0, 0, 0)).masked_fill(~others, 0).sum(1)
     expected = 16 * (tckd + 8 * nckd).mean()
     torch.testing.assert_close(losses.stkd(student, teacher, hard, beta=8.0), expected, rtol=1e-6, atol=1e-9)
