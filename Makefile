@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/stkd demo --out $(OUT)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
