@@ -125,3 +125,17 @@ def test_generations_are_taught_by_the_one_before(teacher_run: Path, tmp_path: P
     assert result.out == tmp_path / "run"
     with pytest.raises(stkd.StkdError, match="generations need"):
         stkd.distill(str(teacher_run), "cnn2", "digits", "ce", out=tmp_path / "no", generations=2, **small)
+
+
+def test_module_starts_from_given_weights(tmp_path: Path) -> None:
+    before = stkd.models.create("cnn2", num_classes=10, in_channels=1)
+    stkd.models.save(before, tmp_path / "start.safetensors")
+    student = stkd.models.create("cnn2", num_classes=10, in_channels=1)
+    options = {**SMALL, "epochs": 1, "lr": 1e-12, "student_weights": tmp_path / "start.safetensors"}
+    stkd.distill(mlp(), student, "digits", "kd", out=tmp_path / "run", **options)
+    torch.testing.assert_close(student.fc.weight, before.fc.weight)
+
+
+def test_a_module_is_the_only_teacher(teacher_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(stkd.StkdError, match="leave out teacher_weights and more_teachers"):
+        stkd.distill(mlp(), "cnn2", "digits", "kd", out=tmp_path / "run", more_teachers=[teacher_run], **SMALL)

@@ -78,7 +78,8 @@ def distill(
     """Distil a teacher into a student.
 
     Args:
-        teacher: Model name (with `teacher_weights`), a run directory, or any trained module from images to logits.
+        teacher: Model name (with `teacher_weights`), a run directory, or any trained module from images to logits; a
+            module is frozen and put in evaluation mode.
         student: Model name or any module.
         data: "KIND:PATH" or a data set.
         method: Method name, with options if wanted ("stkd:temperature=2").
@@ -165,16 +166,17 @@ class _Subject:
     pretrained: bool
 
     def build(self, data: DataSet) -> nn.Module:
-        if self.module is not None:
-            _check_fit(self.module, data)
-            return self.module
-        module = models.create(
-            self.name,
-            num_classes=len(data.classes),
-            in_channels=data.channels,
-            image_size=data.size,
-            pretrained=self.pretrained,
-        )
+        module = self.module
+        if module is not None:
+            _check_fit(module, data)
+        else:
+            module = models.create(
+                self.name,
+                num_classes=len(data.classes),
+                in_channels=data.channels,
+                image_size=data.size,
+                pretrained=self.pretrained,
+            )
         if self.start is not None:
             weights.load(module, find_weights(self.start))
         return module
@@ -236,6 +238,8 @@ def _run(
 
 def _teacher(config: DistillConfig, data: DataSet, module: nn.Module | None) -> tuple[Teacher, DataSet]:
     if module is not None:
+        if config.teacher_weights or config.more_teachers:
+            raise StkdError("the teacher is given as a module; leave out teacher_weights and more_teachers")
         _check_fit(module, data, config.teacher_size)
         mean, std = config.teacher_mean or data.mean, config.teacher_std or data.std
         card = Card(config.teacher or "", data.classes, data.channels, config.teacher_size or data.size, mean, std)

@@ -8,9 +8,9 @@ from html import escape
 __all__ = ["figure", "page", "table"]
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6573; --line: #d7dce3; --paper: #ffffff; --mark: #eef4ff; }
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6573; --line: #d7dce3; --paper: #ffffff; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaf0; --soft: #9aa5b4; --line: #39424f; --paper: #14181f; --mark: #1d2a40; }
+  :root { --ink: #e6eaf0; --soft: #9aa5b4; --line: #39424f; --paper: #14181f; }
 }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, sans-serif; }
@@ -19,7 +19,7 @@ p { max-width: 46rem; } .soft { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; min-width: 32rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); font-size: .9rem; padding-bottom: .4rem; }
 th, td { padding: .4rem .9rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } tr.mark td { background: var(--mark); }
+th:first-child, td:first-child { text-align: left; }
 pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-radius: .4rem; }
 figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .9rem; }
 """
@@ -59,20 +59,16 @@ def page(title: str, body: Sequence[str]) -> str:
     )
 
 
-def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], mark: int | None = None) -> str:
+def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as HTML; all cells are text.
 
     Args:
         caption: Above the table.
         header: Names of the columns.
         rows: Cells, the first of each row naming it.
-        mark: Row to set off.
     """
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in header)
-    lines = [
-        f"<tr{' class=mark' if i == mark else ''}>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>"
-        for i, row in enumerate(rows)
-    ]
+    lines = [f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows]
     return (
         f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>\n"
