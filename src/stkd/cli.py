@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from .config import DistillConfig, TrainConfig
+from .commands import commands as _commands
 from .errors import Interrupted, StkdError
 from .files import disk_full
-from .options import Parser, add_config, config_from
+from .options import Parser
 from .processes import process_rank
-
-if TYPE_CHECKING:
-    from .api import Result
 
 __all__ = ["console", "main"]
 
@@ -63,35 +58,10 @@ def _parser() -> Parser:
         prog="stkd", description="Make image classifiers small: distil a large teacher into a compact student."
     )
     commands = parser.add_subcommands(dest="command", metavar="COMMAND", required=False)
-    demo = Parser(description="Teacher, student alone, mixup, KD and STKD on handwritten digits, in under two minutes.")
-    demo.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="where to write [runs/demo]")
-    train = Parser(description="Train one model alone.")
-    add_config(train, TrainConfig)
-    distill = Parser(description="Distil a teacher into a student.")
-    add_config(distill, DistillConfig)
-    evaluate = Parser(description="Score a finished run: accuracy, NLL, ECE, agreement, size and speed.")
-    evaluate.add_argument("run", type=Path, help="run directory")
-    evaluate.add_argument("--split", type=str, default="test", metavar="NAME", help="test, val or train [test]")
-    evaluate.add_argument(
-        "--data", type=str | None, metavar="KIND[:PATH]", help="another data set with the same classes"
-    )
-    predict = Parser(description="Classes of images by a run's student, and by its teacher.")
-    predict.add_argument("run", type=Path, help="run directory, or weights written by stkd")
-    predict.add_argument("images", type=Path, nargs="+", help="image files")
-    predict.add_argument("--top", type=int, default=5, metavar="N", help="classes to show [5]")
-    listing = Parser(description="What there is: methods, models or data sets.")
-    listing.add_argument("what", choices=["methods", "models", "data", "recipes"], help="what to list")
-    for command in (evaluate, predict, listing):
-        command.add_argument("--json", action="store_true", help="print JSON")
-    for name, sub, text in (
-        ("demo", demo, "see it work on digits, in under two minutes"),
-        ("train", train, "train one model alone, a teacher for example"),
-        ("distill", distill, "distil a teacher into a student"),
-        ("evaluate", evaluate, "score a finished run"),
-        ("predict", predict, "classify images with a run's student"),
-        ("list", listing, "list methods, models, data sets or recipes"),
-    ):
-        commands.add_subcommand(name, sub, help=text)
+    for name, command in _commands().items():
+        sub = Parser(description=command.__doc__)
+        command.add_arguments(sub)
+        commands.add_subcommand(name, sub, help=command.SUMMARY)
         sub.prog = f"stkd {name}"  # jsonargparse would put options before the name
     parser.add_argument("--version", action="version", version=_version(), help="show the version")
     return parser
@@ -104,91 +74,11 @@ def _version() -> str:
 
 
 def _dispatch(args: Namespace) -> int:
-    # torch is imported inside the commands, so that --help and mistakes on the command line answer at once
-    command = args.command
-    if command is None:
+    name = args.command
+    if name is None:
         _parser().print_help()
         return 0
-    return _COMMANDS[command](args[command])
-
-
-def _demo(args: Namespace) -> int:
-    from .demo import demo
-
-    demo(args.out)
-    return 0
-
-
-def _train(args: Namespace) -> int:
-    from .api import run_train
-
-    return _done(run_train(config_from(TrainConfig, args)))
-
-
-def _distill(args: Namespace) -> int:
-    from .api import run_distill
-
-    return _done(run_distill(config_from(DistillConfig, args)))
-
-
-def _done(result: Result) -> int:
-    scores = ", ".join(f"{s} accuracy {result.scores[s]['top1']:.2%}" for s in ("val", "test") if s in result.scores)
-    for split, found in result.scores.get("ema", {}).items():
-        scores += f", {split} accuracy of the averaged weights {found['top1']:.2%}"
-    state = "" if result.fresh else "was finished before: "
-    epochs = result.scores["epochs"]
-    if process_rank() == 0:
-        print(f"{result.out}: {state}{scores or 'done'} after epoch {epochs} of {epochs}; weights in {result.weights}")
-    return 0
-
-
-def _evaluate(args: Namespace) -> int:
-    from .inspection import evaluate_run
-
-    found = evaluate_run(args.run, split=args.split, data_spec=args.data)
-    if args.json:
-        print(json.dumps(found))
-        return 0
-    from .tables import show_scores
-
-    show_scores(found, str(args.run))
-    return 0
-
-
-def _predict(args: Namespace) -> int:
-    from .inspection import predict_images
-
-    found = predict_images(args.run, args.images, top=args.top)
-    if args.json:
-        print(json.dumps(found))
-        return 0
-    from .tables import show_predictions
-
-    show_predictions(found)
-    return 0
-
-
-def _list(args: Namespace) -> int:
-    from .catalogue import catalogue
-
-    entries = catalogue(args.what)
-    if args.json:
-        print(json.dumps(entries))
-        return 0
-    from .tables import show_catalogue
-
-    show_catalogue(entries)
-    return 0
-
-
-_COMMANDS = {
-    "demo": _demo,
-    "train": _train,
-    "distill": _distill,
-    "evaluate": _evaluate,
-    "predict": _predict,
-    "list": _list,
-}
+    return _commands()[name].run(args[name])
 
 
 def _note(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:

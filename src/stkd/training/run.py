@@ -95,13 +95,14 @@ class RunDir:
             return
         try:
             before, now = yaml.safe_load(file.read_text()), yaml.safe_load(text)
-            differing = [n for n in now if n not in _FREE and before.get(n) != now[n]]
-        except (yaml.YAMLError, AttributeError, UnicodeDecodeError):
+            # an option that the older version did not have yet cannot differ
+            differing = [n for n in now if n not in _FREE and n in before and before[n] != now[n]]
+        except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError):
             raise StkdError(f"{file} is damaged; give another --out, or delete {self.path}") from None
         if differing:
             name = differing[0]
             raise StkdError(
-                f"{self.path} was started with {name}={before.get(name)}, now {name}={now[name]}; "
+                f"{self.path} was started with {name}={before[name]}, now {name}={now[name]}; "
                 "give the same options to go on, or another --out"
             )
 
