@@ -51,7 +51,7 @@ def test_own_normalisation() -> None:
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
     teacher = Teacher(probe, card(mean=mean, std=std), data_set())
     pixels = torch.rand(5, 3, 8, 8)
-    teacher((pixels - 0.5) / 0.25)
+    teacher.logits((pixels - 0.5) / 0.25)
     own = (pixels - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     torch.testing.assert_close(probe.seen, own, atol=1e-5, rtol=0)
 
@@ -59,14 +59,14 @@ def test_own_normalisation() -> None:
 def test_same_normalisation_passes_images_through_untouched() -> None:
     probe = Probe()
     images = torch.randn(2, 3, 8, 8)
-    Teacher(probe, card(), data_set())(images)
+    Teacher(probe, card(), data_set()).logits(images)
     assert torch.equal(probe.seen, images)
 
 
 def test_own_size() -> None:
     probe = Probe()
     images = torch.rand(2, 3, 8, 8)
-    Teacher(probe, card(size=16), data_set())(images)
+    Teacher(probe, card(size=16), data_set()).logits(images)
     expected = F.interpolate(images, size=(16, 16), mode="bilinear", antialias=True)
     torch.testing.assert_close(probe.seen, expected)
 
@@ -75,7 +75,7 @@ def test_grey_images_for_a_teacher_of_colours() -> None:
     probe = Probe()
     grey = torch.rand(2, 1, 8, 8)
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
-    Teacher(probe, card(mean=mean, std=std), data_set(channels=1))((grey - 0.5) / 0.25)
+    Teacher(probe, card(mean=mean, std=std), data_set(channels=1)).logits((grey - 0.5) / 0.25)
     own = (grey.expand(-1, 3, -1, -1) - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     torch.testing.assert_close(probe.seen, own, atol=1e-5, rtol=0)
 
@@ -88,7 +88,7 @@ def test_colours_for_a_teacher_of_grey_are_refused() -> None:
 def test_classes_by_name_not_by_position() -> None:
     wanted = ("dog", "ant", "cat")
     own = (*CLASSES, "emu")
-    logits = Teacher(Probe(5), card(classes=own), data_set(classes=wanted))(torch.zeros(2, 3, 8, 8))
+    logits = Teacher(Probe(5), card(classes=own), data_set(classes=wanted)).logits(torch.zeros(2, 3, 8, 8))
     assert torch.equal(logits, torch.tensor([[3.0, 0.0, 2.0]] * 2))
 
 
@@ -106,7 +106,7 @@ def test_frozen_and_without_gradient() -> None:
     teacher = Teacher(module, card(), data_set())
     assert not module.training
     assert not any(p.requires_grad for p in module.parameters())
-    assert not teacher(torch.randn(2, 3, 8, 8, requires_grad=True)).requires_grad
+    assert not teacher.logits(torch.randn(2, 3, 8, 8, requires_grad=True)).requires_grad
 
 
 def test_fingerprint_tells_weights_and_statistics_apart() -> None:
@@ -153,7 +153,7 @@ def test_opened_from_bare_weights_and_a_list_of_classes(tmp_path: Path) -> None:
     assert teacher.classes is not None
     assert teacher.classes.tolist() == [4, 3, 2, 1]
     images = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(teacher(images), module.eval()(images)[:, [4, 3, 2, 1]])
+    torch.testing.assert_close(teacher.logits(images), module.eval()(images)[:, [4, 3, 2, 1]])
 
 
 @pytest.mark.parametrize("text", ["", "cat\ncat\n"])
@@ -167,8 +167,8 @@ def test_several_teachers_answer_with_the_weighted_mean_of_their_logits() -> Non
     data, images = data_set(), torch.randn(3, 3, 8, 8)
     teachers = [Teacher(models.create("cnn2", num_classes=4), card(), data) for _ in range(2)]
     both = Ensemble(teachers, [1, 3])
-    expected = 0.25 * teachers[0](images) + 0.75 * teachers[1](images)
-    torch.testing.assert_close(both(images), expected)
+    expected = 0.25 * teachers[0].logits(images) + 0.75 * teachers[1].logits(images)
+    torch.testing.assert_close(both.logits(images), expected)
     with pytest.raises(StkdError, match="one teacher"):
         both.prepare(images)
     with pytest.raises(StkdError, match="as many positive shares"):

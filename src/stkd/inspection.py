@@ -93,7 +93,8 @@ def evaluate_run(run: Path, *, split: str = "test", data_spec: str | None = None
         raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
     data = _as_trained(data, card)
     teacher = _teacher_of(config, data, device)
-    return evaluate(model.to(device), data, split=split, teacher=teacher, workers=config.workers)
+    ask = teacher.logits if teacher is not None else None
+    return evaluate(model.to(device), data, split=split, teacher=ask, workers=config.workers)
 
 
 def _as_trained(data: DataSet, card: Card) -> DataSet:
@@ -125,7 +126,7 @@ def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[d
     config = read_config(run) if run.is_dir() else None
     asked: dict[str, Callable[[Tensor], Tensor]] = {"student" if isinstance(config, DistillConfig) else "model": model}
     if config is not None and (teacher := _teacher_of(config, card, torch.device("cpu"))) is not None:
-        asked["teacher"] = teacher
+        asked["teacher"] = teacher.logits
     scale, shift = affine(card.mean, card.std, torch.device("cpu"))
     found: list[dict[str, Any]] = []
     for start in range(0, len(images), _CHUNK):

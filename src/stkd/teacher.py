@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from . import models
 from .config import DistillConfig
 from .data import DataSet
+from .data.loader import Batch
 from .errors import StkdError
 from .models import weights
 from .saved import Card, find_weights, read_card
@@ -56,8 +57,12 @@ class Teacher:
             self.renormalise = (self.renormalise[0].to(device), self.renormalise[1].to(device))
         return self
 
+    def __call__(self, batch: Batch) -> Tensor:
+        """Logits (R, C) for a training batch; a teacher that does not run the model may look up which batch it is."""
+        return self.logits(batch.images)
+
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """Logits (B, C) for the data set's classes.
 
         Args:
@@ -110,8 +115,8 @@ class Ensemble(Teacher):
         return self
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        logits = [share * teacher(images) for share, teacher in zip(self.shares, self.teachers, strict=True)]
+    def logits(self, images: Tensor) -> Tensor:
+        logits = [share * teacher.logits(images) for share, teacher in zip(self.shares, self.teachers, strict=True)]
         return torch.stack(logits).sum(0)
 
     def prepare(self, images: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from stkd.methods import Method, methods, parse
 from stkd.saved import Card, read_card
 from stkd.teacher import Teacher
 from stkd.training import loop
+from stkd.training.step import Step
 
 SPECS = {"crd": "crd:negatives=16"}
 """Options that make a method small enough for a test."""
@@ -254,17 +255,17 @@ def test_resumes(method: str, distil: Distil, tmp_path: Path, monkeypatch: pytes
     options = {"epochs": 4, "checkpoint_minutes": 1e-9}
 
     def killed_after(steps: int) -> None:
-        train_step, made = loop._Fit._train_step, 0
+        train_step, made = Step.__call__, 0
 
-        def counted(fit: Any, batch: Batch) -> None:
+        def counted(step: Step, batch: Batch) -> None:
             nonlocal made
             if made == steps:
                 raise KeyboardInterrupt
-            train_step(fit, batch)
+            train_step(step, batch)
             made += 1
 
         with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-            patch.setattr(loop._Fit, "_train_step", counted)
+            patch.setattr(Step, "__call__", counted)
             distil(tiny(method), method, "parts", **options)
 
     whole = distil(tiny(method), method, "whole", **options)
@@ -311,25 +312,27 @@ def test_crd_remembers_real_images_alone(
     options: dict[str, Any], distil: Distil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The memories that move are those of the images that the real rows show, and of no other."""
-    train_step = loop._Fit._train_step
+    train_step = Step.__call__
     pair = tiny("crd")
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (pair.data.mean, pair.data.std))
     steps = 0
 
-    def watched(fit: Any, batch: Batch) -> None:
+    def watched(step: Step, batch: Batch) -> None:
         nonlocal steps
         steps += 1
-        memory = fit.state.extras["memory"]
+        assert step.state.extras is not None
+        memory = step.state.extras["memory"]
         before = [bank.clone() for bank in (memory.student_bank, memory.teacher_bank)]
-        train_step(fit, batch)
+        train_step(step, batch)
         shown = batch.index[: batch.real]
         pixels = torch.from_numpy(np.array(pair.data.train.images))[shown].float()
-        torch.testing.assert_close(batch.images[: batch.real], pixels * fit.loader.scale + fit.loader.shift)
+        torch.testing.assert_close(batch.images[: batch.real], (pixels / 255 - mean) / std)
         for bank, old in zip((memory.student_bank, memory.teacher_bank), before, strict=True):
             moved = (bank != old).any(1).nonzero().flatten()
             assert moved.tolist() == sorted(shown.tolist())
         assert batch.real == (16 if "beside" in options else 8)
 
-    monkeypatch.setattr(loop._Fit, "_train_step", watched)
+    monkeypatch.setattr(Step, "__call__", watched)
     distil(pair, "crd:negatives=16", mix="mixup", epochs=2, **options)
     assert steps == 8
 

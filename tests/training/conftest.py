@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stkd.training import loop
+from stkd.training.step import Step
 
 
 class Killed(BaseException):
@@ -26,7 +26,7 @@ def act_at(monkeypatch: pytest.MonkeyPatch) -> StopAt:
 
     @contextmanager
     def context(step: int, action: Callable[[], None]) -> Iterator[None]:
-        train_step, made = loop._Fit._train_step, 0
+        train_step, made = Step.__call__, 0
 
         def counted(self: Any, batch: Any) -> None:
             nonlocal made
@@ -36,7 +36,7 @@ def act_at(monkeypatch: pytest.MonkeyPatch) -> StopAt:
                 action()
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop._Fit, "_train_step", counted)
+            patch.setattr(Step, "__call__", counted)
             yield
 
     return context

@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 import stkd as package
-from stkd import models
+from stkd import losses, models
 from stkd.data import open_data
 from stkd.evaluation import score
 from stkd.models import weights
-from stkd.training import loop
 from stkd.training.checkpoint import load_checkpoint
 
 SMALL = {"epochs": 3, "train_images": 160, "batch_size": 16, "precision": "32", "accelerator": "cpu"}
@@ -32,14 +31,14 @@ def _tensors(content: Any) -> list[torch.Tensor]:
 @pytest.mark.parametrize("minutes", ["5", "1e-9"])
 def test_loss_that_is_not_finite(minutes: str, tmp_path: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Epoch and step are named, and no checkpoint keeps what the loss has spoilt."""
-    cross_entropy, calls = loop.losses.cross_entropy, 0
+    cross_entropy, calls = losses.cross_entropy, 0
 
     def spoilt(*args: Any, **options: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return cross_entropy(*args, **options) * (float("nan") if calls == 14 else 1)
 
-    monkeypatch.setattr(loop.losses, "cross_entropy", spoilt)
+    monkeypatch.setattr(losses, "cross_entropy", spoilt)
     options = [w for k, v in SMALL.items() for w in (f"--{k.replace('_', '-')}", str(v))]
     command = ["train", "--data", "digits", "--model", "cnn2", *options, "--checkpoint-minutes", minutes]
     answer = stkd(*command, "--out", tmp_path / "run")

@@ -30,6 +30,7 @@ class Batch:
         index: int64 (B,), positions of those images in the data set.
         parts: Which of the B images make up each row, and with which weights.
         real: Rows that show one real image each; they come first.
+        epoch, step: Which batch of the run it is, both from 0.
     """
 
     images: Tensor
@@ -38,6 +39,8 @@ class Batch:
     index: Tensor
     parts: Parts
     real: int
+    epoch: int
+    step: int
 
 
 class TrainLoader:
@@ -104,14 +107,14 @@ class TrainLoader:
         assert self.images is not None
         index = step.index.to(self.device, non_blocking=True)
         crop, flip = step.crop.to(self.device, non_blocking=True), step.flip.to(self.device, non_blocking=True)
-        return self._mixed(augment(self.images[index], self.augmentation, crop, flip), index, step.parts)
+        return self._mixed(augment(self.images[index], self.augmentation, crop, flip), index, step)
 
     def _from_files(self, step: StepPlan, images: Tensor) -> Batch:
         index = step.index.to(self.device, non_blocking=True)
-        return self._mixed(images.to(self.device, non_blocking=True).float(), index, step.parts)
+        return self._mixed(images.to(self.device, non_blocking=True).float(), index, step)
 
-    def _mixed(self, images: Tensor, index: Tensor, parts: Parts) -> Batch:
-        real = self.mix.real_rows(len(images))
+    def _mixed(self, images: Tensor, index: Tensor, step: StepPlan) -> Batch:
+        real, parts = self.mix.real_rows(len(images)), step.parts
         if self.world > 1:
             # The whole batch is made everywhere, since partners may lie in another process's rows.
             parts = parts.rows(slice(self.rank, None, self.world))
@@ -121,7 +124,8 @@ class TrainLoader:
         mixed, lam = mix_images(images, parts)
         mixed = (mixed * self.scale).add_(self.shift).contiguous(memory_format=torch.channels_last)
         targets = mix_labels(labels, parts.index, lam, self.num_classes)
-        return Batch(mixed, targets, labels, index, Parts(parts.index, lam, parts.boxes), real)
+        parts = Parts(parts.index, lam, parts.boxes)
+        return Batch(mixed, targets, labels, index, parts, real, step.epoch, step.step)
 
 
 def eval_batches(

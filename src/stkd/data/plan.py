@@ -35,12 +35,15 @@ class StepPlan:
         crop: float32 (B, 4), uniform numbers in [0, 1) that an augmentation turns into its crop.
         flip: bool (B,).
         parts: Partners and weights of the virtual samples.
+        epoch, step: Which batch of the run it is, both from 0.
     """
 
     index: Tensor
     crop: Tensor
     flip: Tensor
     parts: Parts
+    epoch: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class EpochPlan:
     def __getitem__(self, step: int) -> StepPlan:
         rng = keyed_rng(self.seed, self.epoch, _MIX, step)
         parts = draw(self.mix, self.order.shape[1], rng)
-        return StepPlan(self.order[step], self.crop[step], self.flip[step], parts)
+        return StepPlan(self.order[step], self.crop[step], self.flip[step], parts, self.epoch, step)
 
 
 def plan_epoch(images: int, batch_size: int, mix: Mix, *, seed: int, epoch: int) -> EpochPlan:

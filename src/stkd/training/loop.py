@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .. import losses, models
+from .. import models
 from ..config import DistillConfig, TrainConfig
 from ..data import DataSet
-from ..data.loader import Batch, TrainLoader
+from ..data.loader import TrainLoader
 from ..errors import Interrupted, StkdError
 from ..evaluation import score
-from ..methods import Method, Tapped, View
+from ..methods import Method
 from ..mixing import Mix
 from ..saved import Card, save_model
 from ..teacher import Teacher
@@ -30,6 +30,7 @@ from .optim import make_optimizer, make_schedule
 from .progress import Bar
 from .run import RunDir
 from .state import State
+from .step import Step
 from .watch import attach
 
 __all__ = ["Job", "fit"]
@@ -99,20 +100,20 @@ class _Fit:
             world=fabric.world_size,
         )
         self.lr = config.lr if config.lr is not None else self._usual_lr()
-        self.teacher = job.teacher.to(fabric.device) if job.teacher is not None else None
+        teacher = job.teacher.to(fabric.device) if job.teacher is not None else None
         student = job.student.to(fabric.device).to(memory_format=torch.channels_last)
-        self.watch, extras = attach(job.method, student, self.teacher, job.data, self.loader.labels)
+        watch, extras = attach(job.method, student, teacher, job.data, self.loader.labels)
         if extras is not None and fabric.world_size > 1:
             raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
-        self.prepared = job.method.preparation_epochs(config.epochs)
         trained = [*student.parameters(), *(extras.parameters() if extras is not None else ())]
         optimizer = make_optimizer(config, trained, self.lr)
         scheduler = make_schedule(config, optimizer, self.lr, self.loader.steps)
         self.student, self.optimizer = fabric.setup(student, optimizer)
-        identity = {"data": job.data.fingerprint, "teacher": self.teacher.fingerprint() if self.teacher else ""}
+        identity = {"data": job.data.fingerprint, "teacher": teacher.fingerprint() if teacher is not None else ""}
         self.state = State(
             fabric, student, extras, optimizer, scheduler, self._make_ema(student), Meter(fabric.device), identity
         )
+        self.step = Step(config, job.method, self.state, self.student, self.optimizer, teacher, watch)
         torch.manual_seed(config.seed + 1)  # dropout and the like; its state is part of the checkpoint
 
     def _usual_lr(self) -> float:
@@ -145,7 +146,7 @@ class _Fit:
         began, rows_before, seconds_before = time.monotonic(), state.meter.rows, state.seconds
         saved = began
         for batch in self.loader.epoch(state.epoch, state.step):
-            self._train_step(batch)
+            self.step(batch)
             state.step += 1
             now = time.monotonic()
             state.seconds = seconds_before + now - began
@@ -162,38 +163,6 @@ class _Fit:
                 saved = time.monotonic()
         self._check_finite()
         self._end_epoch((state.meter.rows - rows_before) / (time.monotonic() - began))
-
-    def _train_step(self, batch: Batch) -> None:
-        logits, named = self._forward(batch)
-        total: Tensor = sum(named.values(), start=torch.zeros((), device=self.fabric.device))
-        self.fabric.backward(total)
-        if self.config.clip_norm is not None:
-            self.fabric.clip_gradients(self.student, self.optimizer, max_norm=self.config.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.state.scheduler.step()
-        if self.state.ema is not None:
-            self.state.ema.update_parameters(self.state.student)
-        self.state.meter.add(named, total, logits, batch.targets)
-
-    def _forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The student's logits and the named losses of a step."""
-        method, taught, teacher_model = self.job.method, None, None
-        if self.teacher is not None:
-            teacher_model = self.teacher.module
-            with self.fabric.autocast():
-                taught = self.teacher(batch.images)
-        logits = self.student(batch.images)
-        features = self.watch.take() if self.watch is not None else (Tapped(), Tapped())
-        epoch, epochs = self.state.epoch, self.config.epochs
-        view = View(batch, logits, taught, *features, self.state.extras, teacher_model, epoch, epochs)
-        if epoch < self.prepared:
-            return logits, method.prepare(view)
-        named = method.losses(view)
-        if method.label_weight > 0:
-            label = losses.cross_entropy(logits, batch.targets, label_smoothing=self.config.label_smoothing)
-            named = {"ce": method.label_weight * label, **named}
-        return logits, named
 
     def _check_finite(self) -> None:
         """Before anything is kept."""
@@ -281,7 +250,7 @@ class _Fit:
             "train_accuracy": row["train_accuracy"],
             "seconds": round(state.seconds, 2),
             "images_seen": images,
-            "teacher_passes": images if self.teacher is not None else 0,
+            "teacher_passes": images if self.job.teacher is not None else 0,
             "precision": self.fabric.strategy.precision.precision,
             "lr": self.lr,
             "method": self.config.method,

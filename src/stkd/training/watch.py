@@ -41,7 +41,7 @@ def attach(
         watch = Watch(student, teacher, method.needs, sample)
         mode = student.training
         with torch.no_grad():
-            teacher(sample)
+            teacher.logits(sample)
             student.eval()(sample)
         student.train(mode)
         tapped = watch.take()
