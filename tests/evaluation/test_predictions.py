@@ -9,7 +9,7 @@ from torch import nn
 from stkd import models
 from stkd.data import DataSet, Split, open_data
 from stkd.errors import StkdError
-from stkd.evaluation import evaluate, latency, logits_of, macs, parameters, score, scores
+from stkd.evaluation import evaluate, logits_of, score, scores
 
 
 def predictions(count: int = 500, classes: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,26 +58,6 @@ def test_few_classes_have_a_top5() -> None:
     assert scores(logits, labels)["top5"] == 1.0
 
 
-def test_parameters_by_hand() -> None:
-    # conv 1*2*9, 2*4*9, 4*8*9; batch norms 2*(2+4+8); linear 8*10+10
-    assert parameters(models.create("cnn2", num_classes=10, in_channels=1)) == 18 + 72 + 288 + 28 + 90
-
-
-def test_macs_of_a_tiny_network_by_hand() -> None:
-    # 8x8: conv 1->4; 4x4: conv 4->8; 2x2: conv 8->16; linear 16->10
-    expected = 64 * 1 * 4 * 9 + 16 * 4 * 8 * 9 + 4 * 8 * 16 * 9 + 16 * 10
-    assert macs(models.create("cnn4", num_classes=10, in_channels=1).eval(), 1, 8) == expected
-
-
-def test_macs_of_resnet8_by_hand() -> None:
-    """Stem, one block of two convolutions at each of 16, 32 and 64 channels, two 1x1 shortcuts, linear."""
-    first = 32 * 32 * (3 * 16 + 2 * 16 * 16) * 9
-    second = 16 * 16 * (16 * 32 * 9 + 32 * 32 * 9 + 16 * 32)
-    third = 8 * 8 * (32 * 64 * 9 + 64 * 64 * 9 + 32 * 64)
-    expected = first + second + third + 64 * 100
-    assert macs(models.create("resnet8", num_classes=100).eval(), 3, 32) == expected
-
-
 def test_score_gives_the_mode_back() -> None:
     data = open_data("digits")
     assert data.test is not None
@@ -110,16 +90,3 @@ def test_unlabelled_split_is_refused() -> None:
         evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data)
     with pytest.raises(StkdError, match="has no val split; choose another with --split"):
         evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), data, split="val")
-
-
-def test_latency_is_of_the_given_batch() -> None:
-    seen: list[int] = []
-
-    class Counter(nn.Linear):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen.append(len(x))
-            return super().forward(x.flatten(1))
-
-    assert latency(Counter(64, 2), 1, 8, 7, runs=3) > 0
-    assert set(seen) == {7}
-    assert len(seen) > 3

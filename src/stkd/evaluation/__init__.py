@@ -1,0 +1,46 @@
+"""How good and how small a model is, and what of its teacher it took over."""
+
+from __future__ import annotations
+
+from .calibration import ReliabilityBin, calibration_error, fit_temperature, reliability, scale_by_halves
+from .confusion import class_accuracy, class_change, confusion_matrix
+from .corruptions import CORRUPTIONS, corrupt
+from .cost import costs, latency, macs, parameters, peak_memory
+from .ood import foreign_logits, ood_scores
+from .predictions import logits_of, score, scores
+from .robustness import robustness
+from .similarity import class_similarity, correlation, likest_pairs, structure_correlation
+from .summary import evaluate
+from .virtual import AlongLambda, along_lambda, draw_pairs
+
+__all__ = [
+    "CORRUPTIONS",
+    "AlongLambda",
+    "ReliabilityBin",
+    "along_lambda",
+    "calibration_error",
+    "class_accuracy",
+    "class_change",
+    "class_similarity",
+    "confusion_matrix",
+    "correlation",
+    "corrupt",
+    "costs",
+    "draw_pairs",
+    "evaluate",
+    "fit_temperature",
+    "foreign_logits",
+    "latency",
+    "likest_pairs",
+    "logits_of",
+    "macs",
+    "ood_scores",
+    "parameters",
+    "peak_memory",
+    "reliability",
+    "robustness",
+    "scale_by_halves",
+    "score",
+    "scores",
+    "structure_correlation",
+]

@@ -1,0 +1,135 @@
+"""What a model costs: parameters, multiply-accumulates, latency, and memory of a pass."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["costs", "latency", "macs", "parameters", "peak_memory"]
+
+_WARM_UP = 3  # passes before timing
+_LONGEST = 4.0  # seconds after which timing ends
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def macs(model: nn.Module, channels: int, size: int) -> int:
+    """Multiply-accumulates of one image through convolutions and matrix products (half of torch's FLOP count).
+
+    Args:
+        model: In evaluation mode.
+        channels, size: Of the image.
+    """
+    device = next(model.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, channels, size, size, device=device))
+    return int(counter.get_total_flops()) // 2
+
+
+def _nothing() -> None:
+    """A CPU is never ahead of its results."""
+
+
+@torch.no_grad()
+def latency(model: nn.Module, channels: int, size: int, batch_size: int, runs: int = 15) -> float:
+    """Median milliseconds of a forward pass in float32, after warm-up, on the model's device.
+
+    Args:
+        model: In evaluation mode.
+        channels, size: Of the images.
+        batch_size: Images in a pass.
+        runs: Timed passes, fewer for a model that is slow.
+    """
+    device = next(model.parameters()).device
+    images = torch.zeros(batch_size, channels, size, size, device=device)
+    sync: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else _nothing
+    times: list[float] = []
+    while len(times) < runs + _WARM_UP and (len(times) < 2 * _WARM_UP or sum(times) < _LONGEST):
+        sync()
+        began = time.perf_counter()
+        model(images)
+        sync()
+        times.append(time.perf_counter() - began)
+    return 1000 * median(times[_WARM_UP:])
+
+
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
+    """Counts the bytes of all tensors that are alive at once; each storage counts once, until it is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.most = 0
+        self.known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self.add(leaf)
+        return out
+
+    def add(self, tensor: Tensor) -> None:
+        """Count the storage of a tensor."""
+        storage = tensor.untyped_storage()
+        mark, size = storage._cdata, storage.nbytes()
+        if mark not in self.known:
+            self.known.add(mark)
+            self.now += size
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._freed, mark, size)
+
+    def _freed(self, mark: int, size: int) -> None:
+        self.known.discard(mark)
+        self.now -= size
+
+
+@torch.no_grad()
+def peak_memory(model: nn.Module, channels: int, size: int, batch_size: int) -> int:
+    """Most bytes of tensors alive at once in a forward pass: weights, buffers, images and activations.
+
+    It is the same on every machine: what a library takes beside it, for its kernels and its allocator, is not in it.
+
+    Args:
+        model: In evaluation mode.
+        channels, size: Of the images.
+        batch_size: Images in the pass.
+    """
+    device = next(model.parameters()).device
+    images = torch.zeros(batch_size, channels, size, size, device=device)
+    counted = _Alive()
+    for tensor in (*model.parameters(), *model.buffers(), images):
+        counted.add(tensor)
+    with counted:
+        model(images)
+    return counted.most
+
+
+def costs(model: nn.Module, channels: int, size: int) -> dict[str, float]:
+    """All costs of a model.
+
+    Args:
+        model: In evaluation mode.
+        channels, size: Of its images.
+
+    Returns:
+        params, macs (one image), latency_ms_1 and latency_ms_64 (median milliseconds of a pass in float32),
+        throughput_1 and throughput_64 (images a second), peak_bytes_1 and peak_bytes_64 (see `peak_memory`).
+    """
+    found: dict[str, float] = {"params": parameters(model), "macs": macs(model, channels, size)}
+    for batch_size in (1, 64):
+        found[f"latency_ms_{batch_size}"] = latency(model, channels, size, batch_size)
+        found[f"throughput_{batch_size}"] = 1000 * batch_size / found[f"latency_ms_{batch_size}"]
+        found[f"peak_bytes_{batch_size}"] = peak_memory(model, channels, size, batch_size)
+    return found

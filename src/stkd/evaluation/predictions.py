@@ -1,0 +1,80 @@
+"""What a model answers on a split, and the scores of these answers: accuracy, NLL, ECE, agreement with the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..data.base import DataSet, Split
+from ..data.loader import eval_batches
+from .calibration import calibration_error
+
+__all__ = ["eval_batch_size", "logits_of", "score", "scores"]
+
+
+def eval_batch_size(data: DataSet) -> int:
+    """Images in a pass of evaluation, fewer where they are large."""
+    return 256 if data.size <= 64 else 64
+
+
+@torch.no_grad()
+def logits_of(
+    model: Callable[[Tensor], Tensor],
+    split: Split,
+    data: DataSet,
+    *,
+    device: torch.device,
+    workers: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Logits float32 (N, C) and labels (N,) of a split, on the CPU."""
+    logits, labels = [], []
+    for images, truth in eval_batches(split, data, batch_size=eval_batch_size(data), device=device, workers=workers):
+        logits.append(model(images).float().cpu())
+        labels.append(truth.cpu())
+    return torch.cat(logits), torch.cat(labels)
+
+
+def score(model: nn.Module, split: Split, data: DataSet, *, device: torch.device, workers: int = 0) -> dict[str, float]:
+    """Top-1 accuracy and NLL on a split, the model put back into its mode afterwards; used at each epoch's end."""
+    mode = model.training
+    model.eval()
+    try:
+        logits, labels = logits_of(model, split, data, device=device, workers=workers)
+    finally:
+        model.train(mode)
+    return {
+        "top1": _share(logits.argmax(1) == labels),
+        "nll": float(F.cross_entropy(logits, labels)),
+    }
+
+
+def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None) -> dict[str, float]:
+    """All scores of a set of predictions.
+
+    Args:
+        logits: (N, C).
+        labels: (N,).
+        teacher_logits: (N, C), for the agreement.
+
+    Returns:
+        top1, top5 (with fewer than 5 classes: of all classes), nll (mean, nats), ece (15 bins, l1), and with a teacher
+        agreement (share of equal top-1 classes) and teacher_top1.
+    """
+    likeliest = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    found = {
+        "top1": _share(likeliest[:, 0]),
+        "top5": _share(likeliest.any(1)),
+        "nll": float(F.cross_entropy(logits, labels)),
+        "ece": calibration_error(logits, labels),
+    }
+    if teacher_logits is not None:
+        found["agreement"] = _share(logits.argmax(1) == teacher_logits.argmax(1))
+        found["teacher_top1"] = _share(teacher_logits.argmax(1) == labels)
+    return found
+
+
+def _share(hits: Tensor) -> float:
+    return int(hits.sum()) / len(hits)
