@@ -7,12 +7,10 @@ import warnings
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from ..config import RunConfig
 from ..errors import StkdError
+from ..fabric import Fabric, Logger, TensorBoardLogger
 
 __all__ = ["fast_bfloat16", "make_fabric"]
 

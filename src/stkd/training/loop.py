@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -19,6 +18,7 @@ from ..data import DataSet
 from ..data.loader import TrainLoader
 from ..errors import Interrupted, StkdError
 from ..evaluation import score
+from ..fabric import Fabric
 from ..methods import Method
 from ..mixing import Mix
 from ..saved import Card, save_model
