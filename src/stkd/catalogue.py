@@ -1,4 +1,4 @@
-"""What there is to choose from, one line each: methods, models, data sets, recipes."""
+"""What there is to choose from, one line each: methods, models, data sets, recipes, comparisons."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ def catalogue(what: str) -> list[dict[str, str]]:
     """Entries with name, summary and paper.
 
     Args:
-        what: "methods", "models", "data" or "recipes".
+        what: "methods", "models", "data", "recipes" or "comparisons" (recipes of `stkd compare`).
     """
-    if what == "recipes":
-        return [{"name": n, "summary": _first_comment(p.read_text(encoding="utf-8"))} for n, p in recipes().items()]
+    if what in ("recipes", "comparisons"):
+        shipped = recipes("compare" if what == "comparisons" else "")
+        return [{"name": n, "summary": _first_comment(p.read_text(encoding="utf-8"))} for n, p in shipped.items()]
     if what == "methods":
         from .methods import methods
 

@@ -219,8 +219,12 @@ def build(config: type[C], options: dict[str, Any]) -> C:
     return config(**options)
 
 
-def find_recipe(name: str) -> Path:
+def find_recipe(name: str, folder: str = "") -> Path:
     """The file of a recipe: a path, or the name of one that comes with stkd.
+
+    Args:
+        name: Path ending in .yaml, or name.
+        folder: Where named ones lie among the recipes: "" for single runs, "compare" for comparisons.
 
     Raises:
         StkdError: There is no such recipe.
@@ -228,20 +232,20 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
-            raise StkdError(f"recipe {name} does not exist; give a YAML file, or one of {', '.join(recipes())}")
+            raise StkdError(f"recipe {name} does not exist; give a YAML file, or one of {', '.join(recipes(folder))}")
         return path
-    shipped = recipes()
+    shipped = recipes(folder)
     if name not in shipped:
         raise unknown("recipe", name, shipped)
     return shipped[name]
 
 
-def recipes() -> dict[str, Path]:
-    """Recipes that come with stkd, by name."""
+def recipes(folder: str = "") -> dict[str, Path]:
+    """Recipes that come with stkd, by name; `folder` is "" for single runs, "compare" for comparisons."""
     here = Path(__file__).parent
     # beside the package when installed, at the root of the repository in an editable install
-    folder = next(f for f in (here / "recipes", here.parents[1] / "recipes") if f.is_dir())
-    return {p.stem: p for p in sorted(folder.glob("*.yaml"))}
+    shipped = next(f for f in (here / "recipes", here.parents[1] / "recipes") if f.is_dir())
+    return {p.stem: p for p in sorted((shipped / folder).glob("*.yaml"))}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import re
 from argparse import ArgumentError
+from collections.abc import Collection
+from functools import cache
 from typing import Any, NoReturn, TypeVar, get_args
 
 from jsonargparse import ArgumentParser, Namespace
@@ -13,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from .config import RunConfig, build, find_recipe, groups, hints, plain_value, read_recipe
 from .errors import StkdError, unknown
 
-__all__ = ["Parser", "add_config", "checked", "config_from"]
+__all__ = ["Parser", "add_config", "add_options", "checked", "config_from"]
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -53,9 +55,17 @@ _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false",
 def add_config(parser: Parser, config: type[RunConfig]) -> None:
     """Give a parser one flag for each field of a config, under the config's headings, and --recipe."""
     parser.add_argument("--recipe", metavar="NAME|FILE", help="YAML file of options, or a recipe that comes with stkd")
+    add_options(parser, config, {f.name for f in dataclasses.fields(config)})
+
+
+def add_options(parser: Parser, config: type[RunConfig], names: Collection[str]) -> None:
+    """Give a parser one flag for each of some fields of a config, under the config's headings."""
     for heading, fields in groups(config).items():
+        chosen = [field for field in fields if field.name in names]
+        if not chosen:
+            continue
         group = parser.add_argument_group(heading)
-        for field in fields:
+        for field in chosen:
             required = field.default is dataclasses.MISSING
             # A flag that is not given must not hide what a recipe says, so the parser's defaults are all None.
             text = field.metadata["help"] + ("" if required or field.default is None else f" [{_shown(field.default)}]")
@@ -129,11 +139,18 @@ def checked(config: type[RunConfig], options: dict[str, Any]) -> dict[str, Any]:
     for name in options:
         if name not in names:
             raise unknown("option", name, names)
-    parser = Parser()
-    add_config(parser, config)
+    parser = _parser_of(config)  # type: ignore[arg-type]  # classes can be hashed, mypy asks their instances
     plain = {k: plain_value(v) for k, v in options.items()}
     try:
         typed = vars(parser.parse_object(plain, defaults=False))
     except ArgumentError as error:
         parser.error(str(error))
     return {k: v for k, v in typed.items() if k in names and v is not None}
+
+
+@cache
+def _parser_of(config: type[RunConfig]) -> Parser:
+    """A parser of all fields; building one takes longer than using it."""
+    parser = Parser()
+    add_config(parser, config)
+    return parser

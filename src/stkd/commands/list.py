@@ -1,4 +1,4 @@
-"""What there is: methods, models, data sets or recipes."""
+"""What there is: methods, models, data sets, recipes or comparisons."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from jsonargparse import Namespace
 
 from ..options import Parser
 
-SUMMARY = "list methods, models, data sets or recipes"
+SUMMARY = "list methods, models, data sets, recipes or comparisons"
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("what", choices=["methods", "models", "data", "recipes"], help="what to list")
+    parser.add_argument("what", choices=["methods", "models", "data", "recipes", "comparisons"], help="what to list")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -21,10 +21,10 @@ from ..errors import StkdError
 from ..files import remove_temporaries, write_atomic
 from ..processes import process_rank
 
-__all__ = ["RunDir", "environment", "read_result"]
+__all__ = ["FREE", "RunDir", "environment", "read_result"]
 
 # Options that change how fast or how safely a run goes, not what comes of it.
-_FREE = {"out", "workers", "checkpoint_epochs", "checkpoint_minutes", "tensorboard"}
+FREE = {"out", "workers", "checkpoint_epochs", "checkpoint_minutes", "tensorboard"}
 _PACKAGES = ("stkd", "torch", "torchvision", "timm", "lightning-fabric", "torchmetrics", "numpy", "safetensors")
 
 
@@ -96,7 +96,7 @@ class RunDir:
         try:
             before, now = yaml.safe_load(file.read_text()), yaml.safe_load(text)
             # an option that the older version did not have yet cannot differ
-            differing = [n for n in now if n not in _FREE and n in before and before[n] != now[n]]
+            differing = [n for n in now if n not in FREE and n in before and before[n] != now[n]]
         except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError):
             raise StkdError(f"{file} is damaged; give another --out, or delete {self.path}") from None
         if differing:

@@ -1,0 +1,1 @@
+"""Methods x students x data sets x seeds under one budget, in one directory: `stkd compare`."""
