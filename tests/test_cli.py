@@ -107,6 +107,42 @@ def test_evaluate_of_a_model_alone_has_no_agreement(teacher_run: Path, stkd: Any
     assert found["top1"] == json.loads((teacher_run / "result.json").read_text())["test"]["top1"]
 
 
+def test_evaluate_shows_teacher_and_student_alone(student_run: Path, teacher_run: Path, stkd: Any) -> None:
+    """The teacher's run stands in for the student trained alone: any run on the same classes will do."""
+    extra = ("--alone", teacher_run, "--robustness", "--split", "val")
+    found = json.loads(stkd("evaluate", student_run, *extra, "--json").out)
+    assert found["file_bytes"] == (student_run / "student.safetensors").stat().st_size
+    assert found["alone"]["file_bytes"] == (teacher_run / "model.safetensors").stat().st_size
+    assert found["alone"]["top1"] == found["teacher_top1"]
+    assert found["alone"]["similarity"]["pearson"] == pytest.approx(1)
+    shown = stkd("evaluate", student_run, *extra).out
+    for words in (
+        "student",
+        "alone",
+        "Virtual samples",
+        "ECE after temperature scaling",
+        "gaussian noise",
+        "Gained most",
+    ):
+        assert words in shown
+    assert shown.count(f"{found['teacher']['params']:,}") == 2
+    for title in ("Accuracy", "Calibration", "Cost"):
+        assert title in shown
+
+
+def test_own_data_are_not_out_of_distribution(student_run: Path, stkd: Any) -> None:
+    answer = stkd("evaluate", student_run, "--ood", "digits")
+    assert answer.code == 2
+    assert answer.err == "stkd: error: digits is the data that the model was made for; give another data set\n"
+
+
+def test_out_of_distribution(teacher_run: Path, pictures: Path, stkd: Any) -> None:
+    found = json.loads(stkd("evaluate", teacher_run, "--ood", f"folder:{pictures}", "--json").out)["ood"]
+    assert found["data"] == "folder"
+    assert 0 <= found["model"]["auroc"] <= 1
+    assert "AUROC" in stkd("evaluate", teacher_run, "--ood", f"folder:{pictures}").out
+
+
 def test_predict(student_run: Path, teacher_run: Path, pictures: Path, stkd: Any) -> None:
     images = [pictures / "cat" / "0.png", pictures / "dog" / "1.png"]
     found = json.loads(stkd("predict", student_run, *images, "--top", 3, "--json").out)

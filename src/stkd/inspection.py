@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
-from .config import DistillConfig, TrainConfig, build
+from .config import DistillConfig, TrainConfig
 from .data import DataSet, open_data
 from .errors import StkdError
 from .evaluation import evaluate
-from .options import checked
-from .saved import Card, load_model
-from .teacher import Teacher, teacher_of
+from .opened import open_model_for, open_teacher_of, read_config
+from .saved import Card, find_weights, load_model
 
 __all__ = ["evaluate_run", "predict_images", "read_config"]
 
 _CHUNK = 64  # images decoded and shown to the models at once
-
-
-def read_config(run: Path) -> TrainConfig | DistillConfig:
-    """The options that a run was started with.
-
-    Raises:
-        StkdError: It is not a run directory.
-    """
-    file = run / "config.yaml"
-    if not file.is_file():
-        raise StkdError(f"{run} is not a run directory: it has no config.yaml")
-    try:
-        options = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if "student" in options:
-            return build(DistillConfig, checked(DistillConfig, options))
-        return build(TrainConfig, checked(TrainConfig, options))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, StkdError):
-        raise StkdError(f"{file} is damaged; give another run") from None
 
 
 def _device() -> torch.device:
@@ -58,25 +37,27 @@ def _open_data(config: TrainConfig | DistillConfig, spec: str | None) -> DataSet
     )
 
 
-def _teacher_of(config: TrainConfig | DistillConfig, data: DataSet | Card, device: torch.device) -> Teacher | None:
-    if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
-        return None
-    gone = [str(p) for p in (config.teacher_weights, *(config.more_teachers or ())) if p is not None and not p.exists()]
-    if gone:
-        warnings.warn(
-            f"the teacher's weights {gone[0]} are gone; without them there is the student alone", stacklevel=2
-        )
-        return None
-    return teacher_of(config, data).to(device)
-
-
-def evaluate_run(run: Path, *, split: str = "test", data_spec: str | None = None) -> dict[str, Any]:
-    """Score a run's model, and its agreement with the teacher if it had one.
+def evaluate_run(
+    run: Path,
+    *,
+    split: str = "test",
+    data_spec: str | None = None,
+    alone: Path | None = None,
+    corrupted: bool = False,
+    ood: str | None = None,
+) -> dict[str, Any]:
+    """Score a run's model, and compare it with its teacher if it had one.
 
     Args:
         run: Run directory.
         split: "test", "val" or "train".
         data_spec: Another data set with the same classes, instead of the run's own.
+        alone: Run of the same student trained without a teacher, to compare with.
+        corrupted: Also measure the accuracy under common corruptions.
+        ood: Data set of other images, to see whether the models are less sure of them.
+
+    Returns:
+        What `evaluate` returns, with file_bytes, the size of the weights on disk.
 
     Raises:
         StkdError: The run, its weights, the data or the teacher cannot be read.
@@ -92,9 +73,21 @@ def evaluate_run(run: Path, *, split: str = "test", data_spec: str | None = None
     if data.classes and data.classes != card.classes:
         raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
     data = _as_trained(data, card)
-    teacher = _teacher_of(config, data, device)
-    ask = teacher.logits if teacher is not None else None
-    return evaluate(model.to(device), data, split=split, teacher=ask, workers=config.workers)
+    found = evaluate(
+        model.to(device),
+        data,
+        split=split,
+        teacher=open_teacher_of(config, data, device),
+        alone=None if alone is None else open_model_for(alone, data, device),
+        corrupted=corrupted,
+        foreign=None if ood is None else open_data(ood),
+        workers=config.workers,
+    )
+    found["file_bytes"] = find_weights(run).stat().st_size
+    for who, path in (("teacher", getattr(config, "teacher_weights", None)), ("alone", alone)):
+        if who in found and path is not None:
+            found[who]["file_bytes"] = find_weights(path).stat().st_size
+    return found
 
 
 def _as_trained(data: DataSet, card: Card) -> DataSet:
@@ -125,8 +118,8 @@ def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[d
     model, card = load_model(run)
     config = read_config(run) if run.is_dir() else None
     asked: dict[str, Callable[[Tensor], Tensor]] = {"student" if isinstance(config, DistillConfig) else "model": model}
-    if config is not None and (teacher := _teacher_of(config, card, torch.device("cpu"))) is not None:
-        asked["teacher"] = teacher.logits
+    if config is not None and (teacher := open_teacher_of(config, card, torch.device("cpu"))) is not None:
+        asked["teacher"] = teacher
     scale, shift = affine(card.mean, card.std, torch.device("cpu"))
     found: list[dict[str, Any]] = []
     for start in range(0, len(images), _CHUNK):

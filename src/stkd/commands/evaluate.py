@@ -1,4 +1,4 @@
-"""Score a finished run: accuracy, NLL, ECE, agreement, size and speed."""
+"""Score a finished run: accuracy, calibration, what it took over from its teacher, robustness, size and speed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--split", type=str, default="test", metavar="NAME", help="test, val or train [test]")
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="another data set with the same classes")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--alone", type=Path | None, metavar="RUN", help="the student trained alone, to compare with")
+    parser.add_argument("--robustness", action="store_true", help="accuracy under common corruptions (51 passes)")
+    parser.add_argument("--ood", type=str | None, metavar="KIND[:PATH]", help="confidence on another data set")
+    parser.add_argument("--json", action="store_true", help="print JSON, which holds more than the table")
 
 
 def run(args: Namespace) -> int:
     """Do it."""
     from ..inspection import evaluate_run
 
-    found = evaluate_run(args.run, split=args.split, data_spec=args.data)
+    found = evaluate_run(
+        args.run, split=args.split, data_spec=args.data, alone=args.alone, corrupted=args.robustness, ood=args.ood
+    )
     if args.json:
         print(json.dumps(found))
         return 0
-    from ..tables import show_scores
+    from ..evaluation.table import show_evaluation
 
-    show_scores(found, str(args.run))
+    show_evaluation(found, str(args.run))
     return 0

@@ -6,13 +6,22 @@ Guo et al., "On calibration of modern neural networks", ICML 2017.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["BINS", "ReliabilityBin", "calibration_error", "fit_temperature", "reliability", "scale_by_halves"]
+__all__ = [
+    "BINS",
+    "ReliabilityBin",
+    "calibration",
+    "calibration_error",
+    "fit_temperature",
+    "reliability",
+    "scale_by_halves",
+]
 
 BINS = 15
 """Equal bins of confidence between 0 and 1."""
@@ -112,3 +121,32 @@ def scale_by_halves(logits: Tensor, labels: Tensor, seed: int = 0) -> tuple[Tens
     for half, temperature in zip((one, other), temperatures, strict=True):
         scaled[half] = logits[half] / temperature
     return scaled, temperatures
+
+
+def calibration(logits: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
+    """Calibration before and after temperature scaling; the temperature is never fitted on what it is scored on.
+
+    Args:
+        logits: (N, C).
+        labels: (N,).
+        held_out: Logits and labels of other images, such as the validation split, to fit the temperature on. Without
+            them each half of the images is scaled by what was fitted on the other half.
+
+    Returns:
+        ece and bins (reliability), scaled_ece, scaled_nll and scaled_bins after scaling, fitted_on ("held-out images"
+        or "halves"), and temperatures (one, or one for each half).
+    """
+    if held_out is not None:
+        temperatures: tuple[float, ...] = (fit_temperature(*held_out),)
+        scaled = logits / temperatures[0]
+    else:
+        scaled, temperatures = scale_by_halves(logits, labels)
+    return {
+        "ece": calibration_error(logits, labels),
+        "bins": [asdict(b) for b in reliability(logits, labels)],
+        "fitted_on": "halves" if held_out is None else "held-out images",
+        "temperatures": list(temperatures),
+        "scaled_ece": calibration_error(scaled, labels),
+        "scaled_nll": float(F.cross_entropy(scaled, labels)),
+        "scaled_bins": [asdict(b) for b in reliability(scaled, labels)],
+    }

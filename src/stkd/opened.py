@@ -1,0 +1,77 @@
+"""A finished run, opened: its options, its model, and its teacher where it had one."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from .config import DistillConfig, TrainConfig, build
+from .data import DataSet
+from .errors import StkdError
+from .options import checked
+from .saved import Card
+from .teacher import Teacher, open_teacher, teacher_of
+
+__all__ = ["open_model_for", "open_teacher_of", "read_config"]
+
+
+def read_config(run: Path) -> TrainConfig | DistillConfig:
+    """The options that a run was started with.
+
+    Raises:
+        StkdError: It is not a run directory.
+    """
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise StkdError(f"{run} is not a run directory: it has no config.yaml")
+    try:
+        options = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if "student" in options:
+            return build(DistillConfig, checked(DistillConfig, options))
+        return build(TrainConfig, checked(TrainConfig, options))
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, StkdError):
+        raise StkdError(f"{file} is damaged; give another run") from None
+
+
+def open_teacher_of(
+    config: TrainConfig | DistillConfig, data: DataSet | Card, device: torch.device
+) -> nn.Module | None:
+    """The teacher of a run, as a module from images normalised as `data` says to logits for its classes.
+
+    Returns:
+        None for a run without one, and with a warning where its weights are gone.
+    """
+    if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
+        return None
+    gone = [str(p) for p in (config.teacher_weights, *(config.more_teachers or ())) if p is not None and not p.exists()]
+    if gone:
+        warnings.warn(
+            f"the teacher's weights {gone[0]} are gone; without them there is the student alone", stacklevel=2
+        )
+        return None
+    return _Answering(teacher_of(config, data).to(device))
+
+
+def open_model_for(path: Path, data: DataSet | Card, device: torch.device) -> nn.Module:
+    """The model of another run or file, as a module from images normalised as `data` says to logits for its classes.
+
+    Raises:
+        StkdError: It cannot be read, or does not know the classes.
+    """
+    return _Answering(open_teacher(None, path, data).to(device))
+
+
+class _Answering(nn.Module):
+    """A teacher as a module, with what it does to images before its model sees them, since that costs time too."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.model = teacher.module
+        self.logits = teacher.logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits(images)
