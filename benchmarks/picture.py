@@ -11,8 +11,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from stkd.report.curves import dots
-from stkd.report.page import figure, page
+from stkd.report.looks import looks
+from stkd.report.page import Section, page
+from stkd.report.parts import figure
+from stkd.report.plots import dots
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,11 +25,13 @@ def main() -> None:
     teacher, students = rows[0], rows[1:]
     accuracies = {row["name"]: row["accuracies"] for row in students}
     smaller = round(teacher["params"] / students[0]["params"])
-    plot = dots(accuracies, "test accuracy on digits", teacher["accuracies"][0])
+    plot = dots(accuracies, "test accuracy", looks(accuracies), teacher["accuracies"][0])
     caption = f"A student {smaller} times smaller than its teacher; every seed, and mean ± standard deviation."
     with tempfile.TemporaryDirectory() as folder:
         html = Path(folder) / "picture.html"
-        html.write_text(page("Four ways to teach a small student", [figure(plot, caption)]))
+        html.write_text(
+            page("Four ways to teach a small student", "", [Section("seeds", "digits", [figure(plot, caption)])])
+        )
         chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         quiet = ["--disable-background-networking", "--no-first-run", f"--user-data-dir={folder}/profile"]
         shot = ["--window-size=900,560", "--virtual-time-budget=4000", f"--screenshot={ROOT / 'docs' / 'demo.png'}"]

@@ -50,7 +50,9 @@ def test_importing_has_no_side_effects(tmp_path: Path) -> None:
     assert done.stdout + done.stderr == ""
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["distill"], ["evaluate"], ["predict"], ["list"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["distill"], ["evaluate"], ["predict"], ["list"], ["demo"], ["report"]]
+)
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main([*command, "--help"])

@@ -18,6 +18,7 @@ from .methods import Method, parse, resolve_mix
 from .models import weights
 from .options import checked
 from .plugins import load_plugin
+from .report.card import write_card
 from .saved import Card, find_weights, read_card
 from .teacher import Teacher, read_classes, teacher_of
 from .training.device import make_fabric
@@ -231,6 +232,9 @@ def _run(
         run.write_environment({"data": data.fingerprint, "device": str(fabric.device)})
         job = Job(config, data, module, card, method, mix, teacher, subject.weights_name, progress)
         scores = fit(job, run, fabric)
+        if fabric.is_global_zero:
+            names = [member.card.model for member in teacher.members] if teacher is not None else []
+            write_card(config, scores, card, subject.weights_name, " and ".join(names))
     finally:
         run.close()
     return Result(run.path, run.path / subject.weights_name, scores, fresh=True, model=module.cpu().eval())

@@ -17,10 +17,10 @@ from rich.table import Table
 
 from .api import run_distill, run_train
 from .config import DistillConfig, TrainConfig, build
-from .evaluation import latency, parameters
+from .evaluation import latency, macs, parameters
 from .files import write_atomic
-from .report.curves import curves, dots
-from .report.page import figure, page, table
+from .report.comparison import write_comparison
+from .report.record import RECORD
 from .saved import load_model
 from .training.run import environment
 
@@ -59,7 +59,8 @@ def demo(out: Path) -> None:
     rows = [_row("teacher", [out / "teacher"]), *(_row(name, paths) for name, paths in runs.items())]
     _print(rows, time.monotonic() - began)
     write_atomic(out / "results.json", json.dumps(_record(rows), indent=1) + "\n")
-    write_atomic(out / "report.html", _page(rows, runs))
+    write_atomic(out / RECORD, json.dumps(_comparison(out, runs), indent=1) + "\n")
+    write_comparison(out, "stkd demo: handwritten digits", _story(), "stkd demo --out DIR")
     Console().print(f"Curves and all runs: {out / 'report.html'}", soft_wrap=True)
 
 
@@ -79,7 +80,7 @@ def _train_all(out: Path, runs: dict[str, list[Path]]) -> None:
 
 
 def _row(name: str, paths: list[Path]) -> _Row:
-    accuracies = [json.loads((p / "result.json").read_text())["test"]["top1"] for p in paths]
+    accuracies = [_result(path)["test"]["top1"] for path in paths]
     model, card = load_model(paths[0])
     return _Row(name, accuracies, parameters(model), latency(model, card.channels, card.size, 1, runs=50))
 
@@ -136,24 +137,42 @@ def _record(rows: list[_Row]) -> dict[str, Any]:
     }
 
 
-def _page(rows: list[_Row], runs: dict[str, list[Path]]) -> str:
-    metrics = {
-        name: [[json.loads(line) for line in (p / "metrics.jsonl").read_text().splitlines()] for p in paths]
-        for name, paths in runs.items()
+def _comparison(out: Path, runs: dict[str, list[Path]]) -> dict[str, Any]:
+    """The demo as a comparison, for its page."""
+    sizes = {}
+    for name, path in (("teacher", out / "teacher"), ("student", runs["student alone"][0])):
+        model, card = load_model(path)
+        sizes[name] = {"parameters": parameters(model), "macs": macs(model, card.channels, card.size)}
+    teacher = {"model": _TEACHER["model"], "path": "teacher", "test": _result(out / "teacher")["test"]}
+    return {
+        "schema": 1,
+        "protocol": {"options": _COMMON | _STUDENT, "teacher": _TEACHER, "methods": _METHODS},
+        "environment": environment(),
+        "baseline": "student alone",
+        "teachers": {"digits": teacher | sizes["teacher"]},
+        "students": {_STUDENT["student"]: sizes["student"]},
+        "cells": [_cell(out, name, paths) for name, paths in runs.items()],
     }
-    top = rows[0].accuracies[0]
-    final = {row.name: row.accuracies for row in rows[1:]}
-    return page(
-        "stkd demo: handwritten digits",
-        [
-            f"<p>{_story()} All students make the same number of steps from the same initial weights, with the same "
-            "optimiser; they differ in what they learn from.</p>",
-            table(_CAPTION, _HEADER, _cells(rows)),
-            "<h2>Last epoch, every seed</h2>",
-            figure(dots(final, "test accuracy", top), "Test accuracy of every seed; diamonds are means."),
-            "<h2>Over the epochs</h2>",
-            figure(curves(metrics, "test_top1", "test accuracy", top), "Test accuracy by epoch; bands span the seeds."),
-            "<h2>Again</h2><pre>stkd demo --out DIR</pre>"
-            "<p class=soft>Each run's exact options are in its config.yaml, its versions and hardware in env.json.</p>",
+
+
+def _cell(out: Path, name: str, paths: list[Path]) -> dict[str, Any]:
+    results = [_result(path) for path in paths]
+    scores = {score: [r["test"][score] for r in results] for score in ("top1", "nll")}
+    kept = ("test", "images_seen", "teacher_passes", "seconds")
+    return {
+        "data": "digits",
+        "student": _STUDENT["student"],
+        "method": name,
+        "spec": _METHODS[name],
+        "runs": [
+            {"seed": seed, "path": str(path.relative_to(out)), **{k: result[k] for k in kept}}
+            for seed, path, result in zip(_SEEDS, paths, results, strict=True)
         ],
-    )
+        "mean": {score: mean(values) for score, values in scores.items()},
+        "std": {score: stdev(values) for score, values in scores.items()},
+    }
+
+
+def _result(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "result.json").read_text())
+    return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .config import DistillConfig, TrainConfig
 from .data import DataSet, open_data
@@ -17,7 +18,7 @@ from .evaluation import evaluate
 from .opened import open_model_for, open_teacher_of, read_config
 from .saved import Card, find_weights, load_model
 
-__all__ = ["evaluate_run", "predict_images", "read_config"]
+__all__ = ["OpenRun", "evaluate_run", "open_run", "predict_images", "read_config"]
 
 _CHUNK = 64  # images decoded and shown to the models at once
 
@@ -35,6 +36,53 @@ def _open_data(config: TrainConfig | DistillConfig, spec: str | None) -> DataSet
         train_images=None if spec else config.train_images,
         split_seed=config.split_seed,
     )
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A finished run with everything that it takes to look at it.
+
+    Attributes:
+        path: Run directory.
+        config: Its options.
+        model: On the device, in evaluation mode.
+        data: With the normalisation and classes that the model was trained with.
+        teacher: On the device, for the same images and classes; None if there is none.
+        device: Where both models are.
+    """
+
+    path: Path
+    config: TrainConfig | DistillConfig
+    model: nn.Module
+    data: DataSet
+    teacher: nn.Module | None
+    device: torch.device
+
+
+def open_run(run: Path, *, data_spec: str | None = None, teacher: Path | None = None) -> OpenRun:
+    """Open a finished run.
+
+    Args:
+        run: Run directory.
+        data_spec: Another data set with the same classes, instead of the run's own.
+        teacher: Weights of a teacher for a run that had none.
+
+    Raises:
+        StkdError: The run, its weights, the data or the teacher cannot be read.
+    """
+    if not run.is_dir():
+        raise StkdError(f"{run} is not a run directory; give one that 'stkd train' or 'stkd distill' wrote")
+    config = read_config(run)
+    device = _device()
+    model, card = load_model(run)
+    data = _open_data(config, data_spec)
+    if data.classes and data.classes != card.classes:
+        raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
+    data = _as_trained(data, card)
+    found = open_teacher_of(config, data, device)
+    if found is None and teacher is not None:
+        found = open_model_for(teacher, data, device)
+    return OpenRun(run, config, model.to(device), data, found, device)
 
 
 def evaluate_run(
@@ -64,21 +112,14 @@ def evaluate_run(
     """
     if split not in ("train", "val", "test"):
         raise StkdError(f"unknown split {split!r}; choose train, val or test")
-    if not run.is_dir():
-        raise StkdError(f"{run} is not a run directory; give one that 'stkd train' or 'stkd distill' wrote")
-    config = read_config(run)
-    device = _device()
-    model, card = load_model(run)
-    data = _open_data(config, data_spec)
-    if data.classes and data.classes != card.classes:
-        raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
-    data = _as_trained(data, card)
+    opened = open_run(run, data_spec=data_spec)
+    config = opened.config
     found = evaluate(
-        model.to(device),
-        data,
+        opened.model,
+        opened.data,
         split=split,
-        teacher=open_teacher_of(config, data, device),
-        alone=None if alone is None else open_model_for(alone, data, device),
+        teacher=opened.teacher,
+        alone=None if alone is None else open_model_for(alone, opened.data, opened.device),
         corrupted=corrupted,
         foreign=None if ood is None else open_data(ood),
         workers=config.workers,

@@ -81,6 +81,11 @@ class Teacher:
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
         return images
 
+    @property
+    def members(self) -> Sequence[Teacher]:
+        """The teachers that answer: this one, or those of an ensemble."""
+        return [self]
+
     def fingerprint(self) -> str:
         """Hex digest of its weights and statistics."""
         digest = hashlib.blake2b(digest_size=16)
@@ -118,6 +123,10 @@ class Ensemble(Teacher):
     def logits(self, images: Tensor) -> Tensor:
         logits = [share * teacher.logits(images) for share, teacher in zip(self.shares, self.teachers, strict=True)]
         return torch.stack(logits).sum(0)
+
+    @property
+    def members(self) -> Sequence[Teacher]:
+        return self.teachers
 
     def prepare(self, images: Tensor) -> Tensor:
         raise StkdError("this method looks at features, and several teachers have several; give it one teacher")

@@ -1,0 +1,24 @@
+"""The page of a run or of a comparison: one HTML file, with curves, reliability, similarities and examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ..options import Parser
+
+SUMMARY = "write the page of a run or of a comparison"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("path", type=Path, help="directory of a run or of a comparison")
+
+
+def run(args: Namespace) -> int:
+    """Do it."""
+    from ..report import write_report
+
+    print(write_report(args.path))
+    return 0

@@ -1,0 +1,70 @@
+"""Figures: what plotly accepts, what is drawn, and colours that stand out from both papers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from stkd.report.looks import COLOURS, TEACHER, looks
+from stkd.report.plots import Point, curves, dots, pareto, tradeoff
+from stkd.report.plots_of_predictions import class_changes, heat_map, reliability
+
+LOOKS = looks(["alone", "kd"])
+BINS = {"confidence": [0.3, 0.9], "accuracy": [0.2, 0.95], "count": [10.0, 90.0]}
+RUNS = {
+    "alone": [[{"epoch": 1, "test_top1": 0.2}, {"epoch": 2}, {"epoch": 3, "test_top1": 0.5}]] * 2,
+    "kd": [[{"epoch": 3, "test_top1": 0.6}], [{"epoch": 3, "test_top1": float("nan")}, {"epoch": 4}]],
+}
+FIGURES = {
+    "curves": curves(RUNS, "test_top1", "test accuracy", LOOKS, 0.9),
+    "nothing": curves({"kd": [[]]}, "test_top1", "test accuracy", LOOKS, 0.9),
+    "dots": dots({"alone": [0.4, 0.5], "kd": [0.6]}, "test accuracy", LOOKS, 0.9),
+    "tradeoff": tradeoff(
+        [Point("alone", "a", 10, 0.5, 0.1, LOOKS["alone"]), Point("t", "t", 900, 0.9, 0, TEACHER)], "x", "y"
+    ),
+    "reliability": reliability({"kd": BINS}, LOOKS),
+    "heat map": heat_map("kd", [[0.8, 0.2], [None, None]], ["a", "b"]),
+    "changes": class_changes([str(i) for i in range(50)], [i / 50 - 0.5 for i in range(50)], "kd minus alone"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_plotly_knows_every_property(name: str) -> None:
+    go.Figure(FIGURES[name])
+
+
+def test_curves_are_means_over_the_epochs_that_all_seeds_have() -> None:
+    lines = [t for t in FIGURES["curves"]["data"] if t.get("name")]
+    assert [(t["name"], t["x"], t["y"]) for t in lines] == [("alone", [1, 3], [0.2, 0.5])]
+
+
+def test_pareto_front() -> None:
+    assert pareto([(3, 0.9), (1, 0.5), (2, 0.4), (2, 0.7), (4, 0.9)]) == [1, 3, 0]
+
+
+def test_many_classes_are_cut_to_the_largest_changes() -> None:
+    bars = FIGURES["changes"]["data"][0]
+    assert len(bars["x"]) == 30
+    assert bars["x"][0] == max(bars["x"])
+    assert bars["x"][-1] == -0.5
+
+
+def test_no_two_methods_look_alike() -> None:
+    many: dict[str, Any] = looks(str(i) for i in range(28))
+    assert len({(look.colour, look.dash) for look in many.values()}) == 28
+
+
+@pytest.mark.parametrize("paper", ["#ffffff", "#14181f"])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_contrast_of_graphics_is_three_to_one(colour: str, paper: str) -> None:
+    """WCAG 2.2, success criterion 1.4.11."""
+
+    def luminance(text: str) -> float:
+        shares = [int(text[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    light, dark = sorted((luminance(colour), luminance(paper)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 3

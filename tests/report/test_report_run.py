@@ -1,0 +1,102 @@
+"""The page and the card of a single run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stkd.cli import main
+from stkd.errors import StkdError
+from stkd.inspection import read_config
+from stkd.report import write_report
+from stkd.report.evidence import evidence_of
+from stkd.report.story import command_of
+from stkd.saved import load_model
+
+
+def test_page_of_a_distilled_student(student_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(student_run)]) == 0
+    assert capsys.readouterr().out.strip() == str(student_run / "report.html")
+    page = (student_run / "report.html").read_text()
+    result = json.loads((student_run / "result.json").read_text())
+    assert f"right on {100 * result['test']['top1']:.2f} % of the test images" in page
+    assert "The student cnn2 was taught by the teacher cnn4 with the method stkd" in page
+    assert "fitted on validation images" in page
+    assert "stkd distill --out" in page
+
+
+def test_page_of_a_model_trained_alone(teacher_run: Path) -> None:
+    page = write_report(teacher_run).read_text()
+    assert "The model cnn4 was trained alone with the method ce" in page
+    assert "Where they disagree" not in page
+
+
+def test_scores_on_the_page_are_those_of_the_run(student_run: Path) -> None:
+    evidence = evidence_of(student_run)
+    assert evidence is not None
+    result = json.loads((student_run / "result.json").read_text())
+    assert evidence.student.scores["top1"] == result["test"]["top1"]
+    assert evidence.student.scores["nll"] == pytest.approx(result["test"]["nll"], rel=1e-5)
+    assert sum(evidence.student.reliability["count"]) == evidence.images == 500
+    assert evidence_of(student_run) == evidence  # what is kept is what was found
+
+
+def test_examples_are_where_the_answers_differ(student_run: Path) -> None:
+    evidence = evidence_of(student_run)
+    assert evidence is not None
+    assert 0 < len(evidence.disagreements) <= 12
+    for example in evidence.disagreements:
+        assert example.student.split("\u00a0")[0] != example.teacher.split("\u00a0")[0]
+    for example in evidence.virtual:
+        shares = [int(p) for p in re.findall(r"\((\d+)%\)", example.truth)]
+        assert 90 <= sum(shares) <= 101
+
+
+def test_class_names_are_text(evil_run: Path) -> None:
+    page = write_report(evil_run).read_text()
+    assert "<img src=x" not in page
+    assert "<b>cat" not in page
+    assert "&lt;b&gt;cat" in page
+    assert len(page) < 6_000_000
+    assert "<img src=x" in (evil_run / "README.md").read_text()  # as text in Markdown's backquotes
+
+
+def test_unfinished_runs_and_other_folders_are_one_line(student_run: Path, tmp_path: Path) -> None:
+    (student_run / "result.json").unlink()
+    with pytest.raises(StkdError, match="is not finished; run its command again"):
+        write_report(student_run)
+    with pytest.raises(StkdError, match="is neither a run nor a comparison"):
+        write_report(tmp_path)
+
+
+def test_a_run_whose_teacher_or_weights_are_gone_says_so(student_run: Path) -> None:
+    (student_run / "student.safetensors").unlink()
+    page = write_report(student_run).read_text()
+    assert "This page shows no predictions: " in page
+    assert "test top1" in page
+
+
+def test_the_command_repeats_the_options(student_run: Path) -> None:
+    config = read_config(student_run)
+    command = command_of(config, yaml.safe_load((student_run / "config.yaml").read_text()))
+    assert f"--out {student_run}" in command or "--out" in command
+    for words in ("--data digits", "--student cnn2", "--epochs 2", "--val-fraction 0.2", "--precision 32"):
+        assert words in command
+    assert "--batch-size" not in command
+
+
+def test_card_says_how_to_load_the_model(student_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (student_run / "README.md").read_text()
+    assert "# cnn2 on digits" in text
+    result = json.loads((student_run / "result.json").read_text())
+    assert f"| test | {result['test']['top1']:.2%} |" in text
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(student_run)
+    names: dict[str, object] = {}
+    exec(code[1], names)
+    assert names["card"] == load_model(student_run)[1]
