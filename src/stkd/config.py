@@ -92,6 +92,7 @@ class RunOptions:
     devices: int = _opt(1, "number of devices")
     strategy: str = _opt("auto", "how several devices work together, such as ddp")
     precision: Literal["auto", "32", "bf16", "16"] = _opt("auto", "arithmetic; auto is bf16 where that is fast")
+    compile: Literal["auto", "none", "teacher", "all"] = _opt("auto", "what torch compiles; auto: all in a long run")
     eval_every: int = _opt(1, "epochs between evaluations")
     checkpoint_epochs: int = _opt(1, "epochs between checkpoints")
     checkpoint_minutes: float = _opt(5.0, "minutes between checkpoints inside an epoch")
@@ -180,6 +181,9 @@ class DistillConfig(RunConfig):
     )
     teacher_std: tuple[float, ...] | None = _opt(None, "standard deviation of its normalisation")
     teacher_size: int | None = _opt(None, "side in pixels of the images that it expects")
+    teacher_precision: Literal["auto", "32", "bf16", "int8"] = _opt(
+        "auto", "arithmetic of the teacher; auto is int8 where that is fast and leaves it as it is"
+    )
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
     student_weights: Path | None = _opt(None, "weights the student starts from")
     student_pretrained: bool = _opt(False, "start the student from published weights")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class Teacher:
         card: What the model expects and which classes it knows.
         data: What it teaches on: a data set, or what its student expects.
 
+    Attributes:
+        runner: What runs prepared images in training: the module, or something faster that stands for it.
+        record: How that was chosen, for the record of the run; None before.
+
     Raises:
         StkdError: It does not know a class of the data set.
     """
@@ -40,6 +45,8 @@ class Teacher:
                 f"got {list(card.mean)} and {list(card.std)}"
             )
         self.module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.runner: Callable[[Tensor], Tensor] = self.module
+        self.record: dict[str, Any] | None = None
         self.card = card
         self.classes = _class_map(card.classes, data.classes)
         self.size = card.size if card.size != data.size else None
@@ -57,18 +64,21 @@ class Teacher:
             self.renormalise = (self.renormalise[0].to(device), self.renormalise[1].to(device))
         return self
 
+    @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
         """Logits (R, C) for a training batch; a teacher that does not run the model may look up which batch it is."""
-        return self.logits(batch.images)
+        return self._known(self.runner(self.prepare(batch.images)))
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (B, C) for the data set's classes.
+        """Logits (B, C) for the data set's classes, by the model itself.
 
         Args:
             images: (B, C, H, W), normalised as the data set says.
         """
-        logits: Tensor = self.module(self.prepare(images))
+        return self._known(self.module(self.prepare(images)))
+
+    def _known(self, logits: Tensor) -> Tensor:
         return logits if self.classes is None else logits[:, self.classes]
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -119,9 +129,14 @@ class Ensemble(Teacher):
             teacher.to(device)
         return self
 
-    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        return self._mean([teacher(batch) for teacher in self.teachers])
+
     def logits(self, images: Tensor) -> Tensor:
-        logits = [share * teacher.logits(images) for share, teacher in zip(self.shares, self.teachers, strict=True)]
+        return self._mean([teacher.logits(images) for teacher in self.teachers])
+
+    def _mean(self, logits: Sequence[Tensor]) -> Tensor:
+        logits = [share * one for share, one in zip(self.shares, logits, strict=True)]
         return torch.stack(logits).sum(0)
 
     @property

@@ -29,6 +29,7 @@ from .meter import Meter
 from .optim import make_optimizer, make_schedule
 from .progress import Bar
 from .run import RunDir
+from .speed import speed_up
 from .state import State
 from .step import Step
 from .watch import attach
@@ -108,7 +109,8 @@ class _Fit:
         trained = [*student.parameters(), *(extras.parameters() if extras is not None else ())]
         optimizer = make_optimizer(config, trained, self.lr)
         scheduler = make_schedule(config, optimizer, self.lr, self.loader.steps)
-        self.student, self.optimizer = fabric.setup(student, optimizer)
+        fast, self.speed = speed_up(config, job.method, student, teacher, job.data, self.loader, fabric)
+        self.student, self.optimizer = fabric.setup(fast, optimizer, _reapply_compile=False)
         identity = {"data": job.data.fingerprint, "teacher": teacher.fingerprint() if teacher is not None else ""}
         self.state = State(
             fabric, student, extras, optimizer, scheduler, self._make_ema(student), Meter(fabric.device), identity
@@ -252,6 +254,7 @@ class _Fit:
             "images_seen": images,
             "teacher_passes": images if self.job.teacher is not None else 0,
             "precision": self.fabric.strategy.precision.precision,
+            "speed": self.speed,
             "lr": self.lr,
             "method": self.config.method,
             "method_options": dataclasses.asdict(self.job.method),

@@ -1,0 +1,91 @@
+"""How teacher and student are run: chosen from config and machine alone, so that a resumed run goes on alike."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from ..config import DistillConfig, TrainConfig
+from ..data import DataSet
+from ..data.loader import TrainLoader
+from ..evaluation import macs
+from ..methods import Method
+from ..teacher import Ensemble, Teacher
+from .compilation import compiled, what_pays
+from .teacher_speed import batches_after, set_runner
+
+__all__ = ["speed_up", "work_of"]
+
+_ENGINE_PAYS = 2.5e12  # multiply-accumulates of a run from which converting the teacher pays
+
+
+def speed_up(
+    config: TrainConfig | DistillConfig,
+    method: Method,
+    student: nn.Module,
+    teacher: Teacher | None,
+    data: DataSet,
+    loader: TrainLoader,
+    fabric: Fabric,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Choose how to run teacher and student, and make them ready.
+
+    Args:
+        config: The options of the run.
+        method: Decides whether the teacher is needed for its logits alone.
+        student: On its device, tapped if the method wants that.
+        teacher: The same; how it answers is set in place, once for all students.
+        data: For the size of the images and of an epoch.
+        loader: The batches of the run.
+        fabric: Device and precision.
+
+    Returns:
+        The student as the training step calls it, and what was chosen, for the record.
+
+    Raises:
+        StkdError: A precision of the teacher was asked for that is not possible here.
+    """
+    began = time.monotonic()
+    work = work_of(config, student, teacher, data)
+    compile = what_pays(fabric.device, work) if config.compile == "auto" else config.compile
+    if fabric.world_size > 1:
+        compile = "none"  # each process would have to make the same choice after a failure
+    record: dict[str, Any] = {"compile": compile}
+    if isinstance(config, DistillConfig):
+        for one in _live(teacher):
+            if one.record is None:
+                pays = work >= _ENGINE_PAYS
+                set_runner(one, config, method, loader, fabric, compile=compile != "none", engine_pays=pays)
+        record["teachers"] = [one.record for one in _live(teacher)]
+    fast = student
+    if compile == "all":
+        student.train()
+
+        def answer(module: nn.Module, images: Tensor) -> Tensor:
+            with fabric.autocast():
+                # as Fabric does around the student; a graph is compiled for one type of input
+                logits: Tensor = module(fabric.strategy.precision.convert_input(images))
+            return logits
+
+        fast = compiled(student, next(batches_after(loader, config.epochs)), answer)
+        record["student_compiled"] = fast is not student
+    return fast, {**record, "setup_seconds": round(time.monotonic() - began, 1)}
+
+
+def work_of(config: TrainConfig | DistillConfig, student: nn.Module, teacher: Teacher | None, data: DataSet) -> float:
+    """Multiply-accumulates of a run; a backward pass costs as much as two forward passes."""
+    mode = student.training
+    an_image = 3 * macs(student.eval(), data.channels, data.size)
+    student.train(mode)
+    an_image += sum(macs(one.module, one.card.channels, one.card.size) for one in _live(teacher))
+    return float(an_image) * len(data.train) * config.epochs
+
+
+def _live(teacher: Teacher | None) -> list[Teacher]:
+    """The teachers that run a model; others look their answers up."""
+    if isinstance(teacher, Ensemble):
+        return [one for member in teacher.teachers for one in _live(member)]
+    return [teacher] if type(teacher) is Teacher else []

@@ -1,0 +1,142 @@
+"""Ways to run teacher and student: chosen alike at every start; a resumed run ends with the same weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import stkd as package
+from stkd import models
+from stkd.engine import Engine, can_run
+from stkd.training import speed, teacher_speed
+from stkd.training.compilation import compiled, what_pays
+
+TINY: dict[str, Any] = {"epochs": 2, "train_images": 96, "batch_size": 16, "precision": "32", "accelerator": "cpu"}
+needs_int8 = pytest.mark.skipif(not can_run("int8"), reason="needs openvino and nncf")
+
+
+def distil(teacher: Path, out: Path, method: str = "stkd", **options: Any) -> dict[str, Tensor]:
+    """The student's weights after a tiny run."""
+    package.distill(str(teacher), "cnn2", "digits", method, out=out, **{**TINY, **options})
+    return load_file(out / "student.safetensors")
+
+
+def answer(module: nn.Module, images: Tensor) -> Tensor:
+    logits: Tensor = module(images)
+    return logits
+
+
+def result(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "result.json").read_text())["speed"]
+    return found
+
+
+def test_what_pays_depends_on_the_work_alone() -> None:
+    cpu = torch.device("cpu")
+    assert what_pays(cpu, 1e12) == "none"
+    assert what_pays(cpu, 1e14) == what_pays(torch.device("cuda"), 1e16) == "all"
+    assert what_pays(torch.device("mps"), 1e20) == "none"
+
+
+def test_short_run_is_not_compiled(teacher_run: Path, tmp_path: Path) -> None:
+    distil(teacher_run, tmp_path / "run")
+    assert result(tmp_path / "run")["compile"] == "none"
+
+
+@pytest.mark.parametrize("method", ["stkd", "at"])  # at looks at features
+def test_compiled_run_is_the_run(method: str, teacher_run: Path, tmp_path: Path) -> None:
+    plain = distil(teacher_run, tmp_path / "plain", method)
+    fast = distil(teacher_run, tmp_path / "fast", method, compile="all")
+    assert plain.keys() == fast.keys()
+    for name, tensor in plain.items():
+        torch.testing.assert_close(fast[name], tensor, rtol=2e-3, atol=2e-4, msg=name)
+    found = result(tmp_path / "fast")
+    assert found["student_compiled"]
+    assert found["teachers"][0]["compiled"]
+
+
+def test_compiled_run_resumes_exactly(teacher_run: Path, tmp_path: Path, killed_at: Callable[..., Any]) -> None:
+    whole = distil(teacher_run, tmp_path / "whole", compile="all")
+    with killed_at(4):
+        distil(teacher_run, tmp_path / "parts", compile="all", checkpoint_minutes=1e-9)
+    parts = distil(teacher_run, tmp_path / "parts", compile="all", checkpoint_minutes=1e-9)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_compiler_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.module(images)
+            raise RuntimeError("no C++ compiler\nand a long traceback")
+
+    monkeypatch.setattr(torch, "compile", lambda module, **_: Broken(module))
+    student = models.create("cnn2", num_classes=4)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    with pytest.warns(UserWarning, match=r"goes uncompiled \(RuntimeError: no C\+\+ compiler\)$"):
+        assert compiled(student, torch.randn(4, 3, 8, 8), answer) is student
+    assert all(torch.equal(before[name], tensor) for name, tensor in student.state_dict().items())
+    assert all(p.grad is None for p in student.parameters())
+
+
+@needs_int8
+def test_engine_answers_as_its_model() -> None:
+    torch.manual_seed(0)
+    model = models.create("cnn4", num_classes=4).eval()
+    batches = [torch.randn(8, 3, 16, 16) for _ in range(4)]
+    with torch.no_grad():
+        expected = model(batches[0])
+    for precision, tolerance in (("bf16", 0.05), ("int8", 0.1)):
+        found = Engine(model, precision, batches)(batches[0].to(memory_format=torch.channels_last))  # type: ignore[arg-type]
+        assert found.dtype == torch.float32
+        assert (found - expected).norm() < tolerance * expected.norm()
+
+
+@needs_int8
+def test_int8_teacher_resumes_exactly(teacher_run: Path, tmp_path: Path, killed_at: Callable[..., Any]) -> None:
+    options = {"teacher_precision": "int8", "checkpoint_minutes": 1e-9}
+    whole = distil(teacher_run, tmp_path / "whole", **options)
+    with killed_at(4):
+        distil(teacher_run, tmp_path / "parts", **options)
+    parts = distil(teacher_run, tmp_path / "parts", **options)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    teacher = result(tmp_path / "whole")["teachers"][0]
+    assert teacher["precision"] == "int8"
+    assert teacher["int8"] == result(tmp_path / "parts")["teachers"][0]["int8"]
+    assert 0.9 < teacher["int8"]["agreement"] <= 1
+
+
+@needs_int8
+@pytest.mark.parametrize(("agreement", "precision"), [(0.0, "int8"), (1.1, "bf16")])
+def test_auto_takes_int8_where_the_teacher_stays_itself(
+    agreement: float, precision: str, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_ENGINE_PAYS", 0.0)
+    monkeypatch.setattr(teacher_speed, "fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(teacher_speed, "_AGREEMENT", agreement)
+    monkeypatch.setattr(teacher_speed, "_KL", 1.0)
+    distil(teacher_run, tmp_path / "run", compile="teacher", precision="auto")
+    teacher = result(tmp_path / "run")["teachers"][0]
+    assert (teacher["precision"], teacher["engine"]) == (precision, "openvino")
+    assert "int8" in teacher
+
+
+def test_int8_teacher_shows_no_features(teacher_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(package.StkdError, match="'at' looks at the teacher's features"):
+        distil(teacher_run, tmp_path / "run", "at", teacher_precision="int8")
+
+
+def test_missing_package_is_named(teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stkd.engine.can_run", lambda precision: False)
+    with pytest.raises(package.StkdError, match=r"pip install 'stkd\[openvino\]'"):
+        distil(teacher_run, tmp_path / "run", teacher_precision="int8")
