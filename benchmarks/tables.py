@@ -1,0 +1,88 @@
+"""Write the result tables of README.md and docs/ from the files in results/.
+
+python benchmarks/tables.py          (a test checks that the documents are what this writes)
+
+A document has a table of results/NAME.json between the lines `<!-- results/NAME.json -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"<!-- results/(\w+)\.json -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def two_regimes(result: dict[str, Any]) -> str:
+    """Rows are methods, columns regimes."""
+    regimes: dict[str, Any] = result["regimes"]
+    lines = ["| test accuracy (%) | " + " | ".join(regimes) + " |", "| --- |" + " ---: |" * len(regimes)]
+    for method in next(iter(regimes.values())):
+        cells = [regime[method]["top1"] for regime in regimes.values()]
+        lines.append(f"| {method} | {' | '.join(_percent(c['mean'], c['std']) for c in cells)} |")
+    lines.append("| *teacher* |" + f" *{100 * result['teacher']['top1']:.2f}* |" * len(regimes))
+    return "\n".join(lines)
+
+
+def methods(result: dict[str, Any]) -> str:
+    """Rows are methods, best on real images first; columns real images, virtual samples and their cost."""
+    cells = {cell["method"]: cell for cell in result["cells"]}
+    virtual = {"ce": "mixup", "kd": "stkd", "stkd-decoupled": "stkd-decoupled", "fm": "fm"}
+    rows = [
+        (label, None if label == virtual.get(label) else cell, cells.get(virtual.get(label, f"{label}-mix")))
+        for label, cell in cells.items()
+        if label not in ("mixup", "stkd") and not label.endswith("-mix")
+    ]
+    rows.sort(key=lambda row: -max(_top1(cell) for cell in row[1:]))
+    lines = ["| method | real images | virtual samples | time, KD = 1 |", "| --- | ---: | ---: | ---: |"]
+    once = _seconds(cells["kd"])
+    for label, real, mixed in rows:
+        names = {"ce": "`ce`, `mixup`", "kd": "`kd`, `stkd`", "stkd-decoupled": "`stkd:beta=2`"}
+        time = _seconds(real or mixed) / once
+        lines.append(f"| {names.get(label, f'`{label}`')} | {_score(real)} | {_score(mixed)} | {time:.2f} |")
+    (teacher,) = result["teachers"].values()
+    lines.append(f"| *teacher* | *{100 * teacher['test']['top1']:.2f}* | | |")
+    return "\n".join(lines)
+
+
+def _top1(cell: dict[str, Any] | None) -> float:
+    return cell["mean"]["top1"] if cell and cell["runs"] else 0.0
+
+
+def _seconds(cell: dict[str, Any]) -> float:
+    return sum(run["seconds"] for run in cell["runs"]) / len(cell["runs"])
+
+
+def _score(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    failed = f" ({len(cell['failed'])} failed)" if cell["failed"] else ""
+    return (_percent(cell["mean"]["top1"], cell["std"]["top1"]) if cell["runs"] else "") + failed
+
+
+def _percent(mean: float, std: float) -> str:
+    return f"{100 * mean:.2f} ± {100 * std:.2f}"
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"cifar10_two_regimes": two_regimes, "cifar100_methods": methods}
+
+
+def rendered(text: str) -> str:
+    """A document with every table made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        name = found[1]
+        result = json.loads((ROOT / "results" / f"{name}.json").read_text())
+        return f"<!-- results/{name}.json -->\n{TABLES[name](result)}\n<!-- end -->"
+
+    return BLOCK.sub(block, text)
+
+
+if __name__ == "__main__":
+    for file in DOCUMENTS:
+        file.write_text(rendered(file.read_text()))
