@@ -51,7 +51,7 @@ def test_importing_has_no_side_effects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["distill"], ["evaluate"], ["predict"], ["list"], ["demo"], ["report"]]
+    "command", [[], ["train"], ["distill"], ["evaluate"], ["predict"], ["list"], ["demo"], ["report"], ["explore"]]
 )
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
