@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .. import models
 from ..config import DistillConfig, TrainConfig
 from ..data import DataSet
 from ..data.loader import TrainLoader
@@ -26,7 +25,7 @@ from ..teacher import Teacher
 from .checkpoint import load_checkpoint, save_checkpoint
 from .interrupt import StopSignals
 from .meter import Meter
-from .optim import make_optimizer, make_schedule
+from .optim import make_optimizer, make_schedule, usual_lr
 from .progress import Bar
 from .run import RunDir
 from .speed import speed_up
@@ -100,7 +99,7 @@ class _Fit:
             rank=fabric.global_rank,
             world=fabric.world_size,
         )
-        self.lr = config.lr if config.lr is not None else self._usual_lr()
+        self.lr = config.lr if config.lr is not None else usual_lr(config, job.card.model)
         teacher = job.teacher.to(fabric.device) if job.teacher is not None else None
         student = job.student.to(fabric.device).to(memory_format=torch.channels_last)
         watch, extras = attach(job.method, student, teacher, job.data, self.loader.labels)
@@ -117,11 +116,6 @@ class _Fit:
         )
         self.step = Step(config, job.method, self.state, self.student, self.optimizer, teacher, watch)
         torch.manual_seed(config.seed + 1)  # dropout and the like; its state is part of the checkpoint
-
-    def _usual_lr(self) -> float:
-        if self.config.optimizer == "adamw":
-            return 1e-3
-        return models.default_lr(self.job.card.model) * self.config.batch_size / 64
 
     def _make_ema(self, student: nn.Module) -> AveragedModel | None:
         if self.config.ema is None:
@@ -252,7 +246,7 @@ class _Fit:
             "train_accuracy": row["train_accuracy"],
             "seconds": round(state.seconds, 2),
             "images_seen": images,
-            "teacher_passes": images if self.job.teacher is not None else 0,
+            "teacher_passes": images * (1 + self.job.mix.beside) if self.job.teacher is not None else 0,
             "precision": self.fabric.strategy.precision.precision,
             "speed": self.speed,
             "lr": self.lr,

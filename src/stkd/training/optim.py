@@ -16,10 +16,16 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
+from .. import models
 from ..config import RunConfig
 from ..errors import StkdError
 
-__all__ = ["make_optimizer", "make_schedule"]
+__all__ = ["make_optimizer", "make_schedule", "usual_lr"]
+
+
+def usual_lr(config: RunConfig, model: str) -> float:
+    """Peak learning rate of a run that names none: SGD's is the model's own, in proportion to the batch."""
+    return 1e-3 if config.optimizer == "adamw" else models.default_lr(model) * config.batch_size / 64
 
 
 def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
