@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ def test_local_ray(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     tiny |= {"seeds": 1}
     tiny["methods"]["wild"] = {"method": "ce", "lr": 1e30}
+    handler = signal.getsignal(signal.SIGTERM)
     found = compare(Comparison.of(tiny), tmp_path / "ray", jobs=1, backend="ray")
+    assert signal.getsignal(signal.SIGTERM) is handler
     here = compare(Comparison.of(tiny), tmp_path / "here", jobs=1)
     for one, two in zip(found["cells"], here["cells"], strict=True):
         assert [r["test"] for r in one["runs"]] == [r["test"] for r in two["runs"]]

@@ -91,6 +91,11 @@ def test_tables_name_every_method_and_its_mean(out: Path) -> None:
             assert line.format(cell["method"], 100 * cell["mean"]["top1"]) in text
 
 
+def test_page_shows_every_method(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    assert all(cell["method"] in page for cell in record(out)["cells"])
+
+
 def test_second_call_makes_nothing_and_says_the_same(out: Path, recipe_file: Path, stkd: Any) -> None:
     before = record(out)
     stamps = {p: p.stat().st_mtime_ns for p in out.rglob("result.json")}

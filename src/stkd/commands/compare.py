@@ -47,5 +47,5 @@ def run(args: Namespace) -> int:
     recipe["options"] = {**(recipe.get("options") or {}), **flags}
     found = compare(Comparison.of(recipe), args.out, jobs=args.jobs, backend=args.backend)
     show(table(found), str(args.out))
-    print(f"{args.out}: comparison.json, table.md and table.tex")
+    print(f"{args.out}: report.html, comparison.json, table.md and table.tex")
     return 1 if any(cell["failed"] for cell in found["cells"]) else 0

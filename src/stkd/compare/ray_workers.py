@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Iterable
 
 from ..errors import Interrupted, StkdError
@@ -29,12 +31,15 @@ class RayWorkers:
     """
 
     def __init__(self, size: int | None) -> None:
+        before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
                 ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR
             )
         except (ConnectionError, RuntimeError) as error:
             raise StkdError(f"cannot reach the Ray cluster: {' '.join(str(error).split())}") from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray puts its own there, which would end the process at once
         found: dict[str, float] = ray.cluster_resources()
         cpus, gpus = int(found.get("CPU", 1)), int(found.get("GPU", 0))
         self.size = size or gpus or cpus

@@ -51,6 +51,10 @@ def compare(
     write_atomic(todo.out / "table.md", markdown(shown))
     write_atomic(todo.out / "table.tex", latex(shown))
     write_atomic(todo.out / "comparison.json", json.dumps(found, indent=1) + "\n")
+    if any(cell["runs"] for cell in found["cells"]):
+        from ..report.comparison import write_comparison
+
+        write_comparison(todo.out)
     return found
 
 
