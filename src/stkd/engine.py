@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -71,10 +73,11 @@ def _quantised(model: Any, batches: Sequence[Tensor]) -> Any:
 
     nncf.set_log_level(logging.ERROR)
     samples = nncf.Dataset([batch.contiguous().numpy() for batch in batches])
-    return nncf.quantize(
-        model,
-        samples,
-        preset=nncf.QuantizationPreset.MIXED,
-        fast_bias_correction=False,  # the fast one leaves twice the error
-        subset_size=len(batches),
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+        return nncf.quantize(
+            model,
+            samples,
+            preset=nncf.QuantizationPreset.MIXED,
+            fast_bias_correction=False,  # the fast one leaves twice the error
+            subset_size=len(batches),
+        )

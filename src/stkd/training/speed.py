@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ..config import DistillConfig, TrainConfig
 from ..data import DataSet
 from ..data.loader import TrainLoader
 from ..evaluation import macs
+from ..fabric import Fabric
 from ..methods import Method
 from ..teacher import Ensemble, Teacher
 from .compilation import compiled, what_pays

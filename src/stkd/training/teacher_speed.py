@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +17,7 @@ from ..config import DistillConfig
 from ..data.loader import TrainLoader
 from ..engine import Engine, can_run
 from ..errors import StkdError
+from ..fabric import Fabric
 from ..methods import Method
 from ..methods.base import REAL
 from ..processes import process_rank
@@ -67,10 +68,11 @@ def set_runner(
         _run_int8(teacher, config, method, loader)
         return
     sample = teacher.prepare(next(batches_after(loader, config.epochs)))
-    able = config.precision == "auto" and device.type == "cpu" and fast_bfloat16(device) and can_run("bf16")
-    if asked == "auto" and able and not method.needs and engine_pays:
+    wanted = asked == "bf16" or (asked == "auto" and config.precision == "auto")
+    able = device.type == "cpu" and fast_bfloat16(device) and can_run("bf16") and not method.needs
+    if wanted and able and engine_pays:
         try:
-            if not (compile and can_run("int8") and _run_int8(teacher, config, method, loader)):
+            if not (asked == "auto" and compile and can_run("int8") and _run_int8(teacher, config, method, loader)):
                 teacher.runner = Engine(teacher.module, "bf16", [sample])
                 teacher.record = {**(teacher.record or {}), "precision": "bf16", "engine": "openvino"}
             return
@@ -112,7 +114,8 @@ def _run_int8(teacher: Teacher, config: DistillConfig, method: Method, loader: T
     teacher.record = {"precision": "int8", "engine": "openvino", "int8": found}
     use = "used" if near else "used as asked" if config.teacher_precision == "int8" else "too far, so it runs in bf16"
     if process_rank() == 0:
-        print(f"teacher in int8: {agreement:.2%} of its classes are those of float32, KL {kl:.1g}: {use}")
+        line = f"teacher in int8: {agreement:.2%} of its classes are those of float32, KL {kl:.1g}: {use}"
+        print(line, file=sys.stderr)
     return near
 
 
