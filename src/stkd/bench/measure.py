@@ -33,7 +33,7 @@ from .bare import bare_step
 from .clock import Clock, wait
 from .rates import copy_rate, product_rate
 
-__all__ = ["bench"]
+__all__ = ["bench", "random_data"]
 
 _LONG = 10**6  # epochs; as in a long run, everything that `auto` may choose pays
 _MEAN = _STD = (0.5, 0.5, 0.5)
@@ -76,7 +76,7 @@ def bench(
     """
     if min(batch_size, image_size, classes, pairs) < 1:
         raise StkdError("batch size, image size, classes and pairs must be at least 1")
-    data = _random_data(batch_size * (64 if image_size <= 64 else 16), image_size, classes)
+    data = random_data(batch_size * (64 if image_size <= 64 else 16), image_size, classes)
     with TemporaryDirectory() as folder:
         config = DistillConfig(
             data="random",
@@ -94,7 +94,8 @@ def bench(
         return _measure(config, data, pairs, seconds)
 
 
-def _random_data(images: int, size: int, classes: int) -> DataSet:
+def random_data(images: int, size: int, classes: int) -> DataSet:
+    """Noise with labels, of the shape of a data set; (images, 3, size, size) in memory."""
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 256, (images, 3, size, size), np.uint8), rng.integers(0, classes, images))
     names = tuple(str(c) for c in range(classes))
