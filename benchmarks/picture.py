@@ -29,12 +29,11 @@ def main() -> None:
     caption = f"A student {smaller} times smaller than its teacher; every seed, and mean ± standard deviation."
     with tempfile.TemporaryDirectory() as folder:
         html = Path(folder) / "picture.html"
-        html.write_text(
-            page("Four ways to teach a small student", "", [Section("seeds", "digits", [figure(plot, caption)])])
-        )
+        plain = page("Four ways to teach a small student", "", [Section("seeds", "digits", [figure(plot, caption)])])
+        html.write_text(plain.replace("</style>", "section { margin: 0 } h2, .tools, footer { display: none }</style>"))
         chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         quiet = ["--disable-background-networking", "--no-first-run", f"--user-data-dir={folder}/profile"]
-        shot = ["--window-size=900,560", "--virtual-time-budget=4000", f"--screenshot={ROOT / 'docs' / 'demo.png'}"]
+        shot = ["--window-size=900,420", "--virtual-time-budget=4000", f"--screenshot={ROOT / 'docs' / 'demo.png'}"]
         subprocess.run([*chromium, *quiet, *shot, html.as_uri()], check=True, capture_output=True)
 
 

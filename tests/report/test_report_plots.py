@@ -54,6 +54,7 @@ def test_many_classes_are_cut_to_the_largest_changes() -> None:
 def test_no_two_methods_look_alike() -> None:
     many: dict[str, Any] = looks(str(i) for i in range(28))
     assert len({(look.colour, look.dash) for look in many.values()}) == 28
+    assert len({(look.colour, look.symbol) for look in many.values()}) == 28
 
 
 @pytest.mark.parametrize("paper", ["#ffffff", "#14181f"])

@@ -133,10 +133,13 @@ class _Page:
         if paired is None:
             return f"{said}."
         p = paired["p_corrected"]
+        few = (
+            f", which is never below {2 ** (1 - paired['pairs']):.2g} with {paired['pairs']} seeds" if p >= 0.05 else ""
+        )
         return (
             f"{said}, {100 * paired['difference']:+.2f} points from {of.baseline} (95 % interval "
             f"{100 * paired['low']:+.2f} to {100 * paired['high']:+.2f}; p = {p:.2g} after correction for the number "
-            f"of comparisons{'' if p < 0.05 else ', so it may be chance'})."
+            f"of comparisons{few}{', so it may be chance' if few else ''})."
         )
 
     def _top(self, of: Panel) -> float | None:

@@ -35,10 +35,12 @@ TEACHER = Look("var(--ink)", "star-diamond", "dot")
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each name; the first, to which the others are compared, is grey."""
-    return {
-        name: Look(COLOURS[i % len(COLOURS)], _SYMBOLS[i % len(_SYMBOLS)], _DASHES[i // len(COLOURS) % len(_DASHES)])
-        for i, name in enumerate(names)
-    }
+    found = {}
+    for i, name in enumerate(names):
+        again, place = divmod(i, len(COLOURS))  # a colour that comes again has another mark and another dash
+        symbol, dash = _SYMBOLS[(place + again) % len(_SYMBOLS)], _DASHES[again % len(_DASHES)]
+        found[name] = Look(COLOURS[place], symbol, dash)
+    return found
 
 
 def faint(colour: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 from .looks import COLOURS, Look
 from .plots import framed
 
-__all__ = ["class_changes", "heat_map", "reliability"]
+__all__ = ["CHANGES", "class_changes", "heat_map", "reliability"]
 
 _LABELLED = 30  # classes up to which the axes of a heat map name each
-_CHANGES = 30  # classes that a figure of changes shows at most
+CHANGES = 30
+"""Classes that a figure of changes shows at most."""
 
 Bins = Mapping[str, Sequence[float]]
 """Mean confidence and accuracy of each bin that holds predictions, and how many it holds."""
@@ -72,6 +73,7 @@ def heat_map(name: str, matrix: Sequence[Sequence[float | None]], classes: Seque
         "y": names,
         "z": cells,
         "zmin": 0,
+        "zmax": _nearly_largest(cells),
         "colorscale": "Viridis",
         "colorbar": {"thickness": 10, "len": 0.9, "tickformat": ".2g"},
         "hoverongaps": False,
@@ -81,17 +83,27 @@ def heat_map(name: str, matrix: Sequence[Sequence[float | None]], classes: Seque
     plot["layout"]["margin"] = {"l": 50, "r": 10, "t": 10, "b": 50}
     for axis in ("xaxis", "yaxis"):
         # categories, since class names may be numbers
-        ticks = {"tickmode": "linear", "tickfont": {"size": 10}} if shown <= _LABELLED else {"showticklabels": False}
+        ticks = (
+            {"tickmode": "linear", "tickfont": {"size": 10}}
+            if shown <= _LABELLED
+            else {"showticklabels": False, "ticks": ""}
+        )
         plot["layout"][axis] |= {"type": "category", "showgrid": False, **ticks}
     plot["layout"]["yaxis"]["autorange"] = "reversed"
     return plot
 
 
+def _nearly_largest(cells: Sequence[Sequence[float | None]]) -> float | None:
+    """Where the colours end: one cell in 200 may lie beyond, so that a few large ones do not darken all others."""
+    values = sorted(value for row in cells for value in row if value is not None)
+    return values[-1 - len(values) // 200] if values else None
+
+
 def class_changes(classes: Sequence[str], changes: Sequence[float], label: str) -> dict[str, Any]:
     """Change of each class's accuracy, largest gain first; of many classes, those that change most."""
     order = sorted(range(len(classes)), key=lambda i: -changes[i])
-    if len(order) > _CHANGES:
-        order = order[: _CHANGES // 2] + order[-_CHANGES // 2 :]
+    if len(order) > CHANGES:
+        order = order[: CHANGES // 2] + order[-CHANGES // 2 :]
     values = [changes[i] for i in order]
     data: dict[str, Any] = {
         "type": "bar",

@@ -9,7 +9,7 @@ from .evidence import Answers, Evidence
 from .examples import Example
 from .looks import TEACHER, Look
 from .parts import Cell, Picture, figure, gallery, grid, paragraph, table
-from .plots_of_predictions import class_changes, heat_map, reliability
+from .plots_of_predictions import CHANGES, class_changes, heat_map, reliability
 
 __all__ = ["calibration", "changes", "disagreement", "similarity", "virtual"]
 
@@ -90,8 +90,8 @@ def changes(classes: list[str], after: Answers, before: Answers, name: str, othe
         return []
     better, worse = sum(v > 0 for _, v in pairs), sum(v < 0 for _, v in pairs)
     caption = f"Accuracy of each class, {name} minus {other}: {better} better, {worse} worse, of {len(pairs)}."
-    if len(pairs) > 30:
-        caption += " Those that change most are shown."
+    if len(pairs) > CHANGES:
+        caption += f" The {CHANGES // 2} at either end are shown."
     return [figure(class_changes([c for c, _ in pairs], [v for _, v in pairs], f"{name} minus {other}"), caption)]
 
 
