@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from stkd import models
 from stkd.models.weights import read_state
-from stkd.training import loop
+from stkd.training import learner
 from stkd.training.checkpoint import load_checkpoint
 from stkd.training.run import RunDir
 
@@ -529,14 +529,14 @@ def test_full_disk(epochs: int, epoch_kept: int, tmp_path: Path, stkd: Any, monk
 def test_full_disk_at_the_final_weights(tmp_path: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["train", "--data", "digits", "--model", "cnn2", *SHORT, "--out", tmp_path / "run"]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    save = loop.save_model
+    save = learner.save_model
 
     def fill_and_save(*args: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
         save(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_model", fill_and_save)
+        patch.setattr(learner, "save_model", fill_and_save)
         answer = stkd(*command)
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert answer.code == 2

@@ -28,7 +28,7 @@ def test_tables_are_those_of_the_result_files() -> None:
     assert found
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/stkd.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/stkd.md", "docs/many.md"])
 def test_links_lead_somewhere(page: str) -> None:
     file = ROOT / page
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text())

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data, losses, methods, mixing, models
-    from .api import Result, distill, train
+    from .api import Result, cache_teacher, distill, train
     from .data import open_data
     from .errors import StkdError
     from .evaluation import evaluate
+    from .many import distill_many
     from .mixing import virtual_samples
 
 __version__ = "0.1.0"
@@ -19,7 +20,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Result": "api",
     "StkdError": "errors",
+    "cache_teacher": "api",
     "distill": "api",
+    "distill_many": "many",
     "evaluate": "evaluation",
     "open_data": "data",
     "train": "api",
@@ -31,8 +34,10 @@ __all__ = [
     "Result",
     "StkdError",
     "__version__",
+    "cache_teacher",
     "data",
     "distill",
+    "distill_many",
     "evaluate",
     "losses",
     "methods",

@@ -7,25 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from . import models
-from .config import DataOptions, DistillConfig, RunConfig, TrainConfig, build
-from .data import DataSet, open_data
+from .caching import Cached, run_cache
+from .config import CacheConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
+from .data import DataSet
 from .errors import StkdError
-from .methods import Method, parse, resolve_mix
-from .models import weights
+from .methods import Method
 from .options import checked
-from .plugins import load_plugin
+from .prepare import Subject, method_of, mix_of, prepare, ready
 from .report.card import write_card
-from .saved import Card, find_weights, read_card
-from .teacher import Teacher, read_classes, teacher_of
+from .teaching import with_cached_epochs
 from .training.device import make_fabric
-from .training.loop import Job, fit
+from .training.learner import Learner
+from .training.loop import train as train_learners
 from .training.run import RunDir, read_result
 
-__all__ = ["Result", "distill", "run_distill", "run_train", "train"]
+__all__ = ["Result", "cache_teacher", "distill", "run_distill", "run_train", "train"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,13 @@ def train(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    named = {"model": _name(model), "data": _data_name(data), "method": method, "out": out}
+    named = {"model": name_of(model), "data": name_of(data), "method": method, "out": out}
     config = build(TrainConfig, checked(TrainConfig, {**options, **named}))
-    return run_train(config, data=_given(data, config), model=_module(model))
+    return run_train(config, data=given(data, config), model=module_of(model))
 
 
 def distill(
-    teacher: str | nn.Module,
+    teacher: str | nn.Module | None,
     student: str | nn.Module,
     data: str | DataSet,
     method: str = "stkd",
@@ -80,7 +78,7 @@ def distill(
 
     Args:
         teacher: Model name (with `teacher_weights`), a run directory, or any trained module from images to logits; a
-            module is frozen and put in evaluation mode.
+            module is frozen and put in evaluation mode. None with `teacher_cache`.
         student: Model name or any module.
         data: "KIND:PATH" or a data set.
         method: Method name, with options if wanted ("stkd:temperature=2").
@@ -90,23 +88,40 @@ def distill(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    if isinstance(teacher, str) and Path(teacher).is_dir():
-        options, teacher_name = {"teacher_weights": teacher, **options}, None
-    else:
-        teacher_name = _name(teacher)
-    named = {"teacher": teacher_name, "student": _name(student), "data": _data_name(data), "method": method, "out": out}
+    options = {**options_of_teacher(teacher), **options}
+    named = {"student": name_of(student), "data": name_of(data), "method": method, "out": out}
     config = build(DistillConfig, checked(DistillConfig, {**options, **named}))
-    return run_distill(config, data=_given(data, config), student=_module(student), teacher=_module(teacher))
+    return run_distill(config, data=given(data, config), student=module_of(student), teacher=module_of(teacher))
+
+
+def cache_teacher(
+    teacher: str | nn.Module, data: str | DataSet, method: str = "stkd", *, out: str | Path, **options: Any
+) -> Cached:
+    """Write a teacher's logits for the virtual samples of a run; `distill(None, ..., teacher_cache=out)` reads them.
+
+    Args:
+        teacher: As in `distill`.
+        data: "KIND:PATH" or a data set.
+        method: Method of the students; it chooses the virtual samples.
+        out: The cache; the same call again resumes, with more epochs lengthens it.
+        options: Fields of `CacheConfig`.
+
+    Raises:
+        StkdError: An option, a file or a name is wrong.
+    """
+    named = {"data": name_of(data), "method": method, "out": out}
+    config = build(CacheConfig, checked(CacheConfig, {**options_of_teacher(teacher), **options, **named}))
+    return run_cache(config, data=given(data, config), teacher=module_of(teacher))
 
 
 def run_train(
     config: TrainConfig, *, data: DataSet | None = None, model: nn.Module | None = None, progress: bool = True
 ) -> Result:
     """Train as a config says; `data` and `model` stand in for what the config names."""
-    method = _method(config)
+    method = method_of(config)
     if method.uses_teacher:
         raise StkdError(f"method {config.method!r} needs a teacher; use 'stkd distill', or train with ce or mixup")
-    subject = _Subject(config.model, "model.safetensors", model, config.weights, config.pretrained)
+    subject = Subject(config.model, "model.safetensors", model, config.weights, config.pretrained)
     return _run(config, method, subject, data, None, progress)
 
 
@@ -123,7 +138,7 @@ def run_distill(
     Several generations (born-again networks, Furlanello et al., ICML 2018) are runs beside each other, OUT-generation1
     and so on, each from other initial weights and taught by the one before; OUT is the last.
     """
-    method = _method(config)
+    method = method_of(config)
     if config.generations > 1 and (student is not None or not method.uses_teacher):
         raise StkdError("generations need a student by name and a method with a teacher")
     for generation in range(1, config.generations):
@@ -142,162 +157,78 @@ def run_distill(
             teacher_mean=None,
             teacher_std=None,
             teacher_size=None,
+            teacher_cache=None,
         )
         teacher = None
-    subject = _Subject(
-        config.student, "student.safetensors", student, config.student_weights, config.student_pretrained
-    )
-    return _run(config, method, subject, data, teacher, progress)
+    if method.uses_teacher:
+        config = with_cached_epochs(config)
+    return _run(config, method, student_of(config, student), data, teacher, progress)
 
 
-def _method(config: TrainConfig | DistillConfig) -> Method:
-    if config.plugin is not None:
-        load_plugin(config.plugin)
-    return parse(config.method)
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """The model to be trained, and where its weights come from and go to."""
-
-    name: str
-    weights_name: str
-    module: nn.Module | None
-    start: Path | None
-    pretrained: bool
-
-    def build(self, data: DataSet) -> nn.Module:
-        module = self.module
-        if module is not None:
-            _check_fit(module, data)
-        else:
-            module = models.create(
-                self.name,
-                num_classes=len(data.classes),
-                in_channels=data.channels,
-                image_size=data.size,
-                pretrained=self.pretrained,
-            )
-        if self.start is not None:
-            weights.load(module, find_weights(self.start))
-        return module
+def student_of(config: DistillConfig, module: nn.Module | None) -> Subject:
+    """The student that a config names, or a module in its place."""
+    return Subject(config.student, "student.safetensors", module, config.student_weights, config.student_pretrained)
 
 
 def _run(
     config: TrainConfig | DistillConfig,
     method: Method,
-    subject: _Subject,
+    subject: Subject,
     data: DataSet | None,
-    teacher_module: nn.Module | None,
+    teacher: nn.Module | None,
     progress: bool,
 ) -> Result:
-    mix = resolve_mix(
-        method,
-        kind=config.mix,
-        instances=config.instances,
-        alpha=config.alpha,
-        per_sample=config.per_sample,
-        real=config.real,
-        beside=config.beside,
-    )
+    mix = mix_of(config, method)
     run = RunDir(config)
     try:
         done = read_result(run.path)
         if done is not None:
             return Result(run.path, run.path / subject.weights_name, done, fresh=False)
-        data = data or open_data(
-            config.data,
-            labels=config.labels,
-            image_size=config.image_size,
-            val_fraction=config.val_fraction,
-            train_images=config.train_images,
-            split_seed=config.split_seed,
-        )
-        teacher = None
-        if isinstance(config, DistillConfig) and method.uses_teacher:
-            teacher, data = _teacher(config, data, teacher_module)
-        if method.needs_labels and (data.train.labels < 0).any():
-            raise StkdError(
-                f"method {config.method!r} needs labels, and {data.name} has unlabelled training images; "
-                "take --method fm, which learns from the teacher alone"
-            )
         fabric = make_fabric(config)
-        torch.manual_seed(config.seed)
-        module = subject.build(data)
-        name = subject.name
-        if teacher is not None:
-            sample = torch.zeros(2, data.channels, data.size, data.size)
-            module, name = method.adapt(module, name, teacher.module, sample)
-        card = Card(name, data.classes, data.channels, data.size, data.mean, data.std)
-        run.write_environment({"data": data.fingerprint, "device": str(fabric.device)})
-        job = Job(config, data, module, card, method, mix, teacher, subject.weights_name, progress)
-        scores = fit(job, run, fabric)
-        if fabric.is_global_zero:
-            names = [member.card.model for member in teacher.members] if teacher is not None else []
-            write_card(config, scores, card, subject.weights_name, " and ".join(names))
+        shared = prepare(config, [method], mix, fabric, data=data, teacher=teacher)
+        learner = ready(config, method, subject, shared, run, fabric)
+        train_learners([learner], shared.loader, progress=progress)
+        if learner.lost is not None:
+            raise learner.lost
+        return conclude(learner)
     finally:
         run.close()
-    return Result(run.path, run.path / subject.weights_name, scores, fresh=True, model=module.cpu().eval())
 
 
-def _teacher(config: DistillConfig, data: DataSet, module: nn.Module | None) -> tuple[Teacher, DataSet]:
-    if module is not None:
-        if config.teacher_weights or config.more_teachers:
-            raise StkdError("the teacher is given as a module; leave out teacher_weights and more_teachers")
-        _check_fit(module, data, config.teacher_size)
-        mean, std = config.teacher_mean or data.mean, config.teacher_std or data.std
-        card = Card(config.teacher or "", data.classes, data.channels, config.teacher_size or data.size, mean, std)
-        return Teacher(module, card, data), data
-    if not data.classes:
-        data = dataclasses.replace(data, classes=_classes_of_teacher(config, data))
-    return teacher_of(config, data), data
+def conclude(learner: Learner) -> Result:
+    """Write what a student ends with."""
+    scores, job = learner.finish(), learner.job
+    if learner.fabric.is_global_zero:
+        write_card(job.config, scores, job.card, job.weights_name, job.teacher.name if job.teacher is not None else "")
+    out = learner.dir.path
+    return Result(out, out / job.weights_name, scores, fresh=True, model=job.student.cpu().eval())
 
 
-def _classes_of_teacher(config: DistillConfig, data: DataSet) -> tuple[str, ...]:
-    """The classes of unlabelled images are those that the teacher tells apart."""
-    if config.teacher_classes is not None:
-        return read_classes(config.teacher_classes)
-    card = read_card(find_weights(config.teacher_weights)) if config.teacher_weights is not None else None
-    if card is None:
-        raise StkdError(
-            f"{data.name} names no classes and neither do the teacher's weights; give --teacher-classes FILE"
-        )
-    return card.classes
+def options_of_teacher(teacher: str | nn.Module | None) -> dict[str, Any]:
+    """The options that name a teacher given as a model name, a run directory or a module."""
+    if isinstance(teacher, str) and Path(teacher).is_dir():
+        return {"teacher_weights": teacher}
+    return {} if teacher is None else {"teacher": name_of(teacher)}
 
 
-def _check_fit(module: nn.Module, data: DataSet, size: int | None = None) -> None:
-    """A model made elsewhere must fit the images and classes; better known now than deep inside a loss."""
-    side = size or data.size
-    shape = (2, data.channels, side, side)
-    wanted = (2, len(data.classes))
-    mode = module.training
-    try:
-        with torch.no_grad():
-            got = tuple(module.eval()(torch.zeros(shape)).shape)
-    except RuntimeError as error:
-        raise StkdError(f"{type(module).__name__} cannot take images {shape}: {' '.join(str(error).split())}") from None
-    finally:
-        module.train(mode)
-    if got != wanted:
-        raise StkdError(
-            f"{type(module).__name__} answers {shape} with {got}, not {wanted}; "
-            f"give it {wanted[1]} outputs, one for each class of {data.name}"
-        )
+def name_of(what: str | nn.Module | DataSet) -> str:
+    """What a config calls a model or a data set."""
+    if isinstance(what, nn.Module):
+        return type(what).__name__
+    return what if isinstance(what, str) else what.name
 
 
-def _name(model: str | nn.Module) -> str:
-    return model if isinstance(model, str) else type(model).__name__
-
-
-def _module(model: str | nn.Module) -> nn.Module | None:
+def module_of(model: str | nn.Module | None) -> nn.Module | None:
+    """The module that was given, None for a name."""
     return None if isinstance(model, str) else model
 
 
-def _data_name(data: str | DataSet) -> str:
-    return data if isinstance(data, str) else data.name
+def given(data: str | DataSet, config: RunConfig) -> DataSet | None:
+    """The data set that was given, None for a name.
 
-
-def _given(data: str | DataSet, config: RunConfig) -> DataSet | None:
+    Raises:
+        StkdError: An option was given that only opening a data set could follow.
+    """
     if isinstance(data, str):
         return None
     for field in dataclasses.fields(DataOptions):

@@ -12,6 +12,7 @@ import yaml
 from .errors import StkdError, unknown
 
 __all__ = [
+    "CacheConfig",
     "DistillConfig",
     "RunConfig",
     "TrainConfig",
@@ -20,6 +21,7 @@ __all__ = [
     "groups",
     "hints",
     "plain_value",
+    "read_mapping",
     "read_recipe",
     "recipes",
     "to_yaml",
@@ -47,6 +49,8 @@ class DataOptions:
     train_images: int | None = _opt(None, "train on this many images only, the same share of each class")
     split_seed: int = _opt(0, "seed of every split that is drawn")
     augment: Literal["auto", "none"] = _opt("auto", "crops and flips that suit the data set, or none")
+    data_seed: int | None = _opt(None, "seed of order, crops and virtual samples (default: the run's seed)")
+    sample_epochs: int | None = _opt(None, "draw this many epochs of samples and go round them (default: all differ)")
     workers: int = _opt(2, "processes that decode images, for sets too large for memory")
 
 
@@ -130,12 +134,20 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
         if self.warmup_epochs >= self.epochs:
             raise StkdError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
 
+    @property
+    def sampling_seed(self) -> int:
+        """Seed of order, crops and virtual samples; several students that learn from one teacher pass share it."""
+        return self.seed if self.data_seed is None else self.data_seed
+
 
 _AT_LEAST: dict[str, float] = {
     "epochs": 1,
     "batch_size": 1,
     "seed": 0,
     "split_seed": 0,
+    "data_seed": 0,
+    "sample_epochs": 1,
+    "top_k": 1,
     "image_size": 8,
     "train_images": 1,
     "workers": 0,
@@ -184,11 +196,28 @@ class DistillConfig(RunConfig):
     teacher_precision: Literal["auto", "32", "bf16", "int8"] = _opt(
         "auto", "arithmetic of the teacher; auto is int8 where that is fast and leaves it as it is"
     )
+    teacher_cache: Path | None = _opt(None, "learn from the logits that 'stkd cache' wrote; needs no teacher")
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
     student_weights: Path | None = _opt(None, "weights the student starts from")
     student_pretrained: bool = _opt(False, "start the student from published weights")
     generations: int = _opt(1, "students in a row, each taught by the one before (born-again networks)")
     method: str = _opt("stkd", "NAME or NAME:option=value,...; see 'stkd list methods'")
+
+
+@dataclass(kw_only=True)
+class CacheConfig(DistillConfig):
+    """Write a teacher's logits for the virtual samples of a run, for students to learn from without the teacher.
+
+    It takes the options of 'stkd distill', so that the same command will do with --out of its own; those of the student
+    and of the optimiser make no difference.
+
+    Example: stkd cache --data cifar100:PATH --teacher-weights runs/teacher --method stkd --epochs 240 --top-k 16
+    --out caches/a
+    """
+
+    student: str = _opt("", "makes no difference here")
+    top_k: int | None = _opt(None, "keep the K largest logits and the mean of the rest (default: all logits)")
+    dtype: Literal["fp16", "fp32"] = _opt("fp16", "number format of the logits")
 
 
 def groups(config: type[RunConfig]) -> dict[str, list[dataclasses.Field[Any]]]:
@@ -258,15 +287,29 @@ def read_recipe(path: Path) -> dict[str, Any]:
     Raises:
         StkdError: The file is not a mapping of options.
     """
+    content = read_mapping(path, "recipe")
+    if content is None:
+        raise StkdError(f"recipe {path} must be lines of 'option: value', such as 'epochs: 60'")
+    return {k.replace("-", "_"): v for k, v in content.items()}
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
+    """A YAML file of names and values; None where it holds something else.
+
+    Args:
+        path: The file.
+        what: What it is, in a word, for messages.
+
+    Raises:
+        StkdError: It cannot be read.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StkdError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise StkdError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}") from None
     except OSError as error:
-        raise StkdError(f"cannot read recipe {path}: {error.strerror}") from None
-    if not isinstance(content, dict) or not all(isinstance(k, str) for k in content):
-        raise StkdError(f"recipe {path} must be lines of 'option: value', such as 'epochs: 60'")
-    return {k.replace("-", "_"): v for k, v in content.items()}
+        raise StkdError(f"cannot read {what} {path}: {error.strerror}") from None
+    return content if isinstance(content, dict) and all(isinstance(k, str) for k in content) else None
 
 
 def to_yaml(config: RunConfig) -> str:

@@ -59,6 +59,10 @@ class Mix:
         """Whether virtual samples differ from real ones."""
         return self.kind != "none" and self.instances > 1 and self.real < 1
 
+    def rows(self, batch_size: int) -> int:
+        """Rows of a batch, real and virtual."""
+        return 2 * batch_size if self.beside and self.active else batch_size
+
     def real_rows(self, batch_size: int) -> int:
         """Rows of a batch that stay real; they come first."""
         return batch_size if self.beside or not self.active else round(self.real * batch_size)

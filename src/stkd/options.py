@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from .config import RunConfig, build, find_recipe, groups, hints, plain_value, read_recipe
 from .errors import StkdError, unknown
 
-__all__ = ["Parser", "add_config", "add_options", "checked", "config_from"]
+__all__ = ["Parser", "add_config", "add_options", "checked", "config_from", "options_from"]
 
 C = TypeVar("C", bound=RunConfig)
 
@@ -99,6 +99,7 @@ _METAVAR = {
     "teacher_weights": "FILE|RUN",
     "student_weights": "FILE|RUN",
     "teacher_classes": "FILE",
+    "teacher_cache": "DIR",
     "plugin": "FILE",
     "epochs": "N",
     "batch_size": "N",
@@ -123,10 +124,19 @@ def config_from(config: type[C], given: Namespace) -> C:
     Raises:
         StkdError: A recipe's key or value is wrong, or a needed option is missing.
     """
+    return build(config, options_from(config, given))
+
+
+def options_from(config: type[RunConfig], given: Namespace) -> dict[str, Any]:
+    """What a command says of a config, by its flags or else by its recipe.
+
+    Raises:
+        StkdError: A recipe's key or value is wrong.
+    """
     names = {f.name for f in dataclasses.fields(config)}
     flags = {k: v for k, v in vars(given).items() if k in names and v is not None}
     recipe = read_recipe(find_recipe(given.recipe)) if given.recipe else {}
-    return build(config, {**checked(config, recipe), **flags})
+    return {**checked(config, recipe), **flags}
 
 
 def checked(config: type[RunConfig], options: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from . import models
 from .config import DistillConfig
 from .data import DataSet
+from .data.digest import fingerprint
 from .data.loader import Batch
 from .errors import StkdError
 from .models import weights
@@ -92,9 +93,9 @@ class Teacher:
         return images
 
     @property
-    def members(self) -> Sequence[Teacher]:
-        """The teachers that answer: this one, or those of an ensemble."""
-        return [self]
+    def name(self) -> str:
+        """Name of the model, or of the several that answer."""
+        return self.card.model
 
     def fingerprint(self) -> str:
         """Hex digest of its weights and statistics."""
@@ -103,6 +104,11 @@ class Teacher:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def identity(self) -> str:
+        """Hex digest of all that its logits depend on but the images: weights, normalisation, size, classes."""
+        card = self.card
+        return fingerprint(self.fingerprint(), card.classes, card.channels, card.size, card.mean, card.std)
 
 
 class Ensemble(Teacher):
@@ -140,8 +146,11 @@ class Ensemble(Teacher):
         return torch.stack(logits).sum(0)
 
     @property
-    def members(self) -> Sequence[Teacher]:
-        return self.teachers
+    def name(self) -> str:
+        return " and ".join(teacher.name for teacher in self.teachers)
+
+    def identity(self) -> str:
+        return fingerprint([teacher.identity() for teacher in self.teachers], self.shares)
 
     def prepare(self, images: Tensor) -> Tensor:
         raise StkdError("this method looks at features, and several teachers have several; give it one teacher")

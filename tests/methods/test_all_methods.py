@@ -25,7 +25,7 @@ from stkd.data.loader import Batch
 from stkd.methods import Method, methods, parse
 from stkd.saved import Card, read_card
 from stkd.teacher import Teacher
-from stkd.training import loop
+from stkd.training import learner
 from stkd.training.step import Step
 
 SPECS = {"crd": "crd:negatives=16"}
@@ -119,7 +119,7 @@ def distil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distil:
     def call(pair: Pair, method: str, out: str = "run", **options: Any) -> Run:
         teacher = pair.open_teacher()
         run = Run(teacher, {k: v.clone() for k, v in teacher.state_dict().items()}, tmp_path / out)
-        attach = loop.attach
+        attach = learner.attach
 
         def attached(*args: Any) -> Any:
             watch, run.extras = attach(*args)
@@ -140,7 +140,7 @@ def distil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distil:
             "eval_every": 9,
         }
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "attach", attached)
+            patch.setattr(learner, "attach", attached)
             stkd.distill(teacher, pair.student, pair.data, method, out=run.out, **{**given, **pair.options, **options})
         return run
 
@@ -222,7 +222,7 @@ def test_channels_last_are_understood() -> None:
     swin = SwinTransformer(64, window_size=8, embed_dim=8, depths=(2, 2), num_heads=(1, 1), num_classes=4)
     teacher = Teacher(swin, Card("swin", data.classes, 3, 64, data.mean, data.std), data)
     student = models.create("cnn4", num_classes=4, in_channels=3, image_size=64)
-    watch, _ = loop.attach(parse("at"), student, teacher, data, torch.from_numpy(data.train.labels))
+    watch, _ = learner.attach(parse("at"), student, teacher, data, torch.from_numpy(data.train.labels))
     assert watch is not None
     for model in (student, teacher):
         model(torch.zeros(2, 3, 64, 64))
@@ -280,13 +280,13 @@ def test_resumes(method: str, distil: Distil, tmp_path: Path, monkeypatch: pytes
 def test_first_stage(method: str, distil: Distil, monkeypatch: pytest.MonkeyPatch) -> None:
     """No labels yet; where the student takes no part, it does not change."""
     weights: list[dict[str, Tensor]] = []
-    end_epoch = loop._Fit._end_epoch
+    end_epoch = learner.Learner.end_epoch
 
-    def kept(fit: Any, speed: float) -> None:
-        weights.append({name: p.detach().clone() for name, p in fit.state.student.named_parameters()})
-        end_epoch(fit, speed)
+    def kept(student: learner.Learner) -> None:
+        weights.append({name: p.detach().clone() for name, p in student.state.student.named_parameters()})
+        end_epoch(student)
 
-    monkeypatch.setattr(loop._Fit, "_end_epoch", kept)
+    monkeypatch.setattr(learner.Learner, "end_epoch", kept)
     pair = tiny(method)
     run = distil(pair, f"{method}:preparation=0.5", epochs=4)
     first, second = run.rows[:2], run.rows[2:]

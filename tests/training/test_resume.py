@@ -16,8 +16,8 @@ from torch import nn
 
 import stkd as package
 from stkd.data import open_data
-from stkd.training import loop
 from stkd.training.checkpoint import load_checkpoint
+from stkd.training.learner import Learner
 
 SMALL = {"epochs": 3, "train_images": 160, "batch_size": 16, "precision": "32", "accelerator": "cpu"}
 EVERY_STEP = {"checkpoint_minutes": 1e-9}
@@ -130,7 +130,7 @@ def test_killed_after_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.Mo
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Fit, "_finish", die)
+        patch.setattr(Learner, "finish", die)
         with pytest.raises(SystemExit):
             package.train("cnn2", "digits", out=tmp_path / "parts", **SMALL)
     package.train("cnn2", "digits", out=tmp_path / "parts", **SMALL)

@@ -26,8 +26,9 @@ from ..methods import parse, resolve_mix
 from ..saved import Card
 from ..teacher import Teacher
 from ..training.device import make_fabric
-from ..training.loop import Job, _Fit
+from ..training.learner import Job, Learner
 from ..training.run import RunDir, environment
+from ..training.samples import make_loader
 from ..training.step import Step
 from .bare import bare_step
 from .clock import Clock, wait
@@ -114,19 +115,20 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
     method = parse(config.method)
     mix = resolve_mix(method)
     teacher = Teacher(teacher_module, card, data) if method.uses_teacher else None
-    job = Job(config, data, student, card, method, mix, teacher, "student.safetensors", False)
+    job = Job(config, data, student, card, method, mix, teacher, "student.safetensors")
     run = RunDir(config)
     try:
-        fit = _Fit(job, run, fabric)
+        loader = make_loader(config, data, mix, fabric)
+        learner = Learner(job, run, fabric, loader)
     finally:
         run.close()
-    fit.student.train()
-    batches = _forever(fit.loader)
+    learner.student.train()
+    batches = _forever(loader)
     pixels = torch.from_numpy(np.array(data.train.images)).to(device).float().div_(127.5).sub_(1)
-    bare = bare_step(*bare_modules, pixels, fit.loader.labels, config.batch_size)
+    bare = bare_step(*bare_modules, pixels, loader.labels, config.batch_size)
 
     def ours() -> None:
-        fit.step(next(batches))
+        learner.step(next(batches))
 
     count = {call: _steps(call, device, seconds) for call in (bare, ours)}
     speeds = [[config.batch_size * _rate(call, device, count[call]) for call in (bare, ours)] for _ in range(pairs)]
@@ -144,10 +146,10 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
         "bare_images_per_s": round(median(of_bare), 1),
         "ratio": round(median(b / a for a, b in speeds), 3),
         "pairs": [[round(a, 1), round(b, 1)] for a, b in speeds],
-        "parts": _parts(fit.step, fit.loader, batches, min(20, count[ours])),
+        "parts": _parts(learner.step, loader, batches, min(20, count[ours])),
         "flops": {"achieved": flops, "product_rate": peak, "share": round(flops / peak, 3), "dtype": str(dtype)[6:]},
         "memory": {"peak_bytes": _peak_memory(device), "copy_bytes_per_s": copy_rate(device)},
-        "speed": fit.speed,
+        "speed": learner.speed,
         "precision": fabric.strategy.precision.precision,
         "device": str(device),
         "environment": environment(),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..files import atomic_file
 
 __all__ = ["cache_folder", "cached"]
 
@@ -59,20 +59,9 @@ def cached(key: str, names: Sequence[str], build: Callable[[], Arrays]) -> Array
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as `stkd.files.write_atomic` writes bytes, without a copy of it in memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with atomic_file(path) as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def _read(paths: Mapping[str, Path]) -> Arrays | None:

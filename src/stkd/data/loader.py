@@ -57,6 +57,7 @@ class TrainLoader:
         device: Where batches are wanted.
         workers: Decoding processes, for sets of files.
         rank, world: This process and their number; every process gets its own rows of each batch.
+        cycle: Number of epochs after which the batches repeat; None if they never do.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TrainLoader:
         workers: int = 0,
         rank: int = 0,
         world: int = 1,
+        cycle: int | None = None,
     ) -> None:
         self.batch_size = batch_size
         self.mix = mix
@@ -80,6 +82,7 @@ class TrainLoader:
         self.workers = workers
         self.rank = rank
         self.world = world
+        self.cycle = cycle
         self.num_classes = len(data.classes)
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
         images = data.train.images
@@ -94,7 +97,7 @@ class TrainLoader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from step `start` on."""
-        plan = plan_epoch(len(self.labels), self.batch_size, self.mix, seed=self.seed, epoch=epoch)
+        plan = plan_epoch(len(self.labels), self.batch_size, self.mix, seed=self.seed, epoch=epoch, cycle=self.cycle)
         if self.files is None:
             for step in range(start, len(plan)):
                 yield self._from_memory(plan[step])
@@ -209,6 +212,7 @@ def _decoded(dataset: Dataset[Tensor], items: range, workers: int) -> Iterator[T
         batch_size=None,
         sampler=items,
         num_workers=workers,
+        generator=torch.Generator(),  # the default one is the student's, for its dropout
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=2 if workers else None,
     )

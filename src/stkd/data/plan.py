@@ -48,9 +48,17 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The tables of an epoch; `plan[step]` is one step's part of them."""
+    """The tables of an epoch; `plan[step]` is one step's part of them.
+
+    Attributes:
+        seed, drawn: What the tables were drawn for; where epochs repeat, `drawn` is the first of them.
+        epoch: Number of the epoch.
+        mix: How virtual samples are made.
+        order, crop, flip: As in `StepPlan`, a row for each step.
+    """
 
     seed: int
+    drawn: int
     epoch: int
     mix: Mix
     order: Tensor
@@ -61,12 +69,12 @@ class EpochPlan:
         return len(self.order)
 
     def __getitem__(self, step: int) -> StepPlan:
-        rng = keyed_rng(self.seed, self.epoch, _MIX, step)
+        rng = keyed_rng(self.seed, self.drawn, _MIX, step)
         parts = draw(self.mix, self.order.shape[1], rng)
         return StepPlan(self.order[step], self.crop[step], self.flip[step], parts, self.epoch, step)
 
 
-def plan_epoch(images: int, batch_size: int, mix: Mix, *, seed: int, epoch: int) -> EpochPlan:
+def plan_epoch(images: int, batch_size: int, mix: Mix, *, seed: int, epoch: int, cycle: int | None = None) -> EpochPlan:
     """Draw an epoch.
 
     Every image is used at most once. What does not fill a batch is left out; the next epoch's order makes up for it.
@@ -77,10 +85,12 @@ def plan_epoch(images: int, batch_size: int, mix: Mix, *, seed: int, epoch: int)
         mix: How virtual samples are made.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
+        cycle: Number of epochs after which they repeat; None if they never do.
     """
+    drawn = epoch if cycle is None else epoch % cycle
     steps, size = steps_per_epoch(images, batch_size), min(batch_size, images)
-    order = keyed_rng(seed, epoch, _ORDER).permutation(images)[: steps * size].reshape(steps, size)
-    rng = keyed_rng(seed, epoch, _CROP)
+    order = keyed_rng(seed, drawn, _ORDER).permutation(images)[: steps * size].reshape(steps, size)
+    rng = keyed_rng(seed, drawn, _CROP)
     crop = rng.random((steps, size, 4), dtype=np.float32)
     flip = rng.random((steps, size)) < 0.5
-    return EpochPlan(seed, epoch, mix, *(torch.from_numpy(t) for t in (order, crop, flip)))
+    return EpochPlan(seed, drawn, epoch, mix, *(torch.from_numpy(t) for t in (order, crop, flip)))

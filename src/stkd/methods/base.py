@@ -137,6 +137,11 @@ class Method:
         return 1.0
 
     @property
+    def all_logits(self) -> bool:
+        """Whether it compares all of the teacher's logits as they are, so that the largest alone will not do."""
+        return bool(getattr(self, "standardize", False))
+
+    @property
     def needs_labels(self) -> bool:
         """Whether every training image must have a label."""
         return self.label_weight > 0

@@ -39,6 +39,10 @@ class Combined(Method):
         return max(part.label_weight for part in self.parts)
 
     @property
+    def all_logits(self) -> bool:
+        return any(part.all_logits for part in self.parts)
+
+    @property
     def needs_labels(self) -> bool:
         return any(part.needs_labels for part in self.parts)
 

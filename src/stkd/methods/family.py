@@ -78,6 +78,10 @@ class KD(Method):
     def label_weight(self) -> float:
         return 1 - self.weight
 
+    @property
+    def all_logits(self) -> bool:
+        return self.standardize or self.divergence in ("mse", "cosine")
+
     def losses(self, view: View) -> dict[str, Tensor]:
         options: dict[str, Any] = {"standardize": self.standardize}
         if self.divergence not in ("mse", "cosine"):

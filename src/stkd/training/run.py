@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from ..config import RunConfig, to_yaml
 from ..errors import StkdError
 from ..files import remove_temporaries, write_atomic
+from ..locking import lock_folder
 from ..processes import process_rank
 
 __all__ = ["FREE", "RunDir", "environment", "read_result"]
@@ -52,14 +53,7 @@ class RunDir:
         self._lock: FileLock | None = None
         if process_rank() > 0:
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self._file(".lock"), timeout=0)
-            self._lock.acquire()
-        except Timeout:
-            raise StkdError(f"another process is writing to {self.path}; wait for it, or give another --out") from None
-        except OSError as error:
-            raise StkdError(f"cannot write to {self.path}: {error.strerror}; give --out a directory of yours") from None
+        self._lock = lock_folder(self.path)
         try:
             self._claim(config)
             self.checkpoints.mkdir(exist_ok=True)

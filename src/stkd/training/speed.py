@@ -14,10 +14,10 @@ from ..evaluation import macs
 from ..fabric import Fabric
 from ..methods import Method
 from ..teacher import Ensemble, Teacher
-from .compilation import compiled, what_pays
+from .compilation import Compile, compiled, what_pays
 from .teacher_speed import batches_after, set_runner
 
-__all__ = ["speed_up", "work_of"]
+__all__ = ["speed_up", "speed_up_teacher", "work_of"]
 
 _ENGINE_PAYS = 2.5e12  # multiply-accumulates of a run from which converting the teacher pays
 
@@ -50,16 +50,10 @@ def speed_up(
     """
     began = time.monotonic()
     work = work_of(config, student, teacher, data)
-    compile = what_pays(fabric.device, work) if config.compile == "auto" else config.compile
-    if fabric.world_size > 1:
-        compile = "none"  # each process would have to make the same choice after a failure
+    compile = _what_to_compile(config, work, fabric)
     record: dict[str, Any] = {"compile": compile}
     if isinstance(config, DistillConfig):
-        for one in _live(teacher):
-            if one.record is None:
-                pays = work >= _ENGINE_PAYS
-                set_runner(one, config, method, loader, fabric, compile=compile != "none", engine_pays=pays)
-        record["teachers"] = [one.record for one in _live(teacher)]
+        record["teachers"] = speed_up_teacher(config, method, teacher, loader, fabric, work)
     fast = student
     if compile == "all":
         student.train()
@@ -75,12 +69,45 @@ def speed_up(
     return fast, {**record, "setup_seconds": round(time.monotonic() - began, 1)}
 
 
-def work_of(config: TrainConfig | DistillConfig, student: nn.Module, teacher: Teacher | None, data: DataSet) -> float:
+def speed_up_teacher(
+    config: DistillConfig,
+    method: Method,
+    teacher: Teacher | None,
+    loader: TrainLoader,
+    fabric: Fabric,
+    work: float,
+) -> list[dict[str, Any] | None]:
+    """Choose how to run a teacher, where that is not chosen yet.
+
+    Args:
+        config, method, teacher, loader, fabric: As for `speed_up`.
+        work: Multiply-accumulates of the run.
+
+    Returns:
+        What was chosen, for each model of the teacher.
+    """
+    compile = _what_to_compile(config, work, fabric) != "none"
+    for one in _live(teacher):
+        if one.record is None:
+            set_runner(one, config, method, loader, fabric, compile=compile, engine_pays=work >= _ENGINE_PAYS)
+    return [one.record for one in _live(teacher)]
+
+
+def _what_to_compile(config: TrainConfig | DistillConfig, work: float, fabric: Fabric) -> Compile:
+    if fabric.world_size > 1:
+        return "none"  # each process would have to make the same choice after a failure
+    return what_pays(fabric.device, work) if config.compile == "auto" else config.compile
+
+
+def work_of(
+    config: TrainConfig | DistillConfig, student: nn.Module | None, teacher: Teacher | None, data: DataSet
+) -> float:
     """Multiply-accumulates of a run; a backward pass costs as much as two forward passes."""
-    mode = student.training
-    an_image = 3 * macs(student.eval(), data.channels, data.size)
-    student.train(mode)
-    an_image += sum(macs(one.module, one.card.channels, one.card.size) for one in _live(teacher))
+    an_image = sum(macs(one.module, one.card.channels, one.card.size) for one in _live(teacher))
+    if student is not None:
+        mode = student.training
+        an_image += 3 * macs(student.eval(), data.channels, data.size)
+        student.train(mode)
     return float(an_image) * len(data.train) * config.epochs
 
 

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from ..errors import StkdError
 from ..fabric import Fabric
 from .meter import Meter
+from .randomness import random_state, restore_random_state
 
 __all__ = ["State"]
 
@@ -70,8 +71,7 @@ class State:
         return {
             **{name: part.state_dict() for name, part in self._parts().items()},
             **{name: getattr(self, name) for name in self._PLAIN},
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            **random_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -87,9 +87,7 @@ class State:
             part.load_state_dict(state[name])
         for name in self._PLAIN:
             setattr(self, name, state[name])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        restore_random_state(state)
 
     def finite(self) -> bool:
         """Whether all weights are; a last step can spoil them after a loss that was still finite."""

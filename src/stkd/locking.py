@@ -1,0 +1,28 @@
+"""One writer at a time in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .errors import StkdError
+
+__all__ = ["lock_folder"]
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Make a folder and lock it for this process until the lock is released.
+
+    Raises:
+        StkdError: Another process has it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise StkdError(f"another process is writing to {folder}; wait for it, or give another --out") from None
+    except OSError as error:
+        raise StkdError(f"cannot write to {folder}: {error.strerror}; give --out a directory of yours") from None
+    return lock

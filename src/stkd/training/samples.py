@@ -1,0 +1,49 @@
+"""The virtual samples of a run: their loader, and all that decides which they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..config import RunConfig
+from ..data import DataSet
+from ..data.base import Augment
+from ..data.loader import TrainLoader
+from ..fabric import Fabric
+from ..mixing import Mix
+
+__all__ = ["describe_samples", "make_loader"]
+
+
+def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> TrainLoader:
+    """The batches of a run, those of this process."""
+    return TrainLoader(
+        data,
+        batch_size=config.batch_size,
+        mix=mix,
+        augmentation=_augmentation(config, data),
+        seed=config.sampling_seed,
+        device=fabric.device,
+        workers=config.workers,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        cycle=config.sample_epochs,
+    )
+
+
+def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, Any]:
+    """Everything that decides the virtual samples of an epoch, by name: runs that agree in it have the same."""
+    mixing = dataclasses.asdict(mix)
+    return {
+        "data": data.fingerprint,
+        "normalisation": [list(data.mean), list(data.std)],
+        "augmentation": _augmentation(config, data),
+        "mix": mixing.pop("kind"),
+        **mixing,
+        "batch_size": config.batch_size,
+        "data_seed": config.sampling_seed,
+    }
+
+
+def _augmentation(config: RunConfig, data: DataSet) -> Augment:
+    return "none" if config.augment == "none" else data.augment
