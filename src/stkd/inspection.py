@@ -151,7 +151,7 @@ def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[d
     Raises:
         StkdError: A file is missing or damaged.
     """
-    from .data.decode import decode, resize_square
+    from .data.decode import decode_square
     from .data.loader import affine
 
     if top < 1:
@@ -165,7 +165,7 @@ def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[d
     found: list[dict[str, Any]] = []
     for start in range(0, len(images), _CHUNK):
         paths = images[start : start + _CHUNK]
-        pixels = torch.stack([resize_square(decode(path, card.channels), card.size) for path in paths]).float()
+        pixels = torch.stack([decode_square(path, card.channels, card.size) for path in paths]).float()
         with torch.no_grad():
             answers = {who: ask(pixels * scale + shift).softmax(1) for who, ask in asked.items()}
         for i, path in enumerate(paths):

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .blending import blend
 from .errors import StkdError
 
 __all__ = ["Mix", "Parts", "draw", "mix_images", "mix_labels", "virtual_samples"]
@@ -142,27 +143,18 @@ def mix_images(images: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
     """Build the virtual images.
 
     Args:
-        images: Floating point (B, C, H, W), augmented already.
+        images: Floating point or uint8 (B, C, H, W), augmented already.
         parts: What each of the R rows is made of, on the same device.
 
     Returns:
-        Images (R, C, H, W) and the weights (R, K) that their labels mix with. With mixup they are `parts.lam`; with
-        CutMix they are the shares of pixels that each image really covers.
+        Images (R, C, H, W) and the weights (R, K) that their labels mix with. With mixup they are `parts.lam`, and
+        images of type uint8 become float32; with CutMix they are the shares of pixels that each image really covers.
     """
-    k = parts.index.shape[1]
     if parts.boxes is not None:
         return _cut(images, parts.index, parts.boxes)
-    if k == 1:
+    if parts.index.shape[1] == 1:
         return (images if len(parts.index) == len(images) else images[parts.index[:, 0]]), parts.lam
-    shape = (-1, 1, 1, 1)
-    lam = parts.lam.to(images.dtype)
-    if k == 2:
-        own, other = (images[parts.index[:, i]] for i in (0, 1))
-        return torch.lerp(own, other, lam[:, 1].view(shape)), parts.lam
-    mixed = images[parts.index[:, 0]] * lam[:, 0].view(shape)
-    for i in range(1, k):
-        mixed.addcmul_(images[parts.index[:, i]], lam[:, i].view(shape))
-    return mixed, parts.lam
+    return blend(images, parts.index, parts.lam), parts.lam
 
 
 def _cut(images: Tensor, index: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,7 +164,7 @@ def _cut(images: Tensor, index: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     x = torch.arange(width, device=images.device).view(1, 1, -1)
     edges = (boxes * boxes.new_tensor([height, width, height, width])).round()
     mixed = images[index[:, 0]]
-    owner = torch.zeros(len(index), height, width, dtype=torch.int64, device=images.device)
+    owner = torch.zeros(len(index), height, width, dtype=torch.uint8, device=images.device)
     for i in range(1, index.shape[1]):
         y0, x0, y1, x1 = (e.view(-1, 1, 1) for e in edges[:, i - 1].unbind(1))
         inside = (y >= y0) & (y < y1) & (x >= x0) & (x < x1)

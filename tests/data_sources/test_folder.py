@@ -219,7 +219,7 @@ def test_second_opening_decodes_nothing(tmp_path: Path, save_image, monkeypatch:
     fill(tmp_path / "train", save_image, 4, size=(32, 32))
     fill(tmp_path / "test", save_image, 2, size=(32, 32))
     first = open_data(f"folder:{tmp_path}")
-    monkeypatch.setattr(image_files, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(image_files, "decode_square", lambda *_: pytest.fail("decoded again"))
     again = open_data(f"folder:{tmp_path}")
     assert isinstance(again.train.images, np.memmap)
     np.testing.assert_array_equal(again.train.images, first.train.images)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Augment
 
-__all__ = ["augment", "resized_boxes"]
+__all__ = ["augment", "resized_boxes", "shifted"]
 
 _PAD = {"crop4": 4, "crop8": 8}
 _SCALE = (0.25, 1.0)
@@ -33,12 +34,42 @@ def augment(images: Tensor, kind: Augment, crop: Tensor, flip: Tensor) -> Tensor
         return images.float()
     if kind == "resized":
         return _resized_crop(images, crop, flip)
-    pad = _PAD[kind]
+    return _windows(images, _PAD[kind], crop, flip).float()
+
+
+def shifted(images: Tensor, index: Tensor, kind: Augment, crop: Tensor, flip: Tensor) -> Tensor:
+    """The same as `augment` for the kinds that shift or do nothing, out of a whole set and without leaving uint8.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        index: int64 (B,), which images.
+        kind, crop, flip: As for `augment`.
+
+    Returns:
+        uint8 (B, H, W, C).
+    """
+    if kind == "none":
+        return images.flatten(1).index_select(0, index).view(-1, *images.shape[1:])  # rows are copied fastest
+    if images.device.type != "cpu":
+        return _windows(images[index].permute(0, 3, 1, 2), _PAD[kind], crop, flip).permute(0, 2, 3, 1)
+    _, height, width, _ = images.shape
+    source, out = images.numpy(), np.zeros((len(index), *images.shape[1:]), np.uint8)
+    starts = ((crop[:, :2] * (2 * _PAD[kind] + 1)).long() - _PAD[kind]).tolist()
+    for row, i, (y, x), mirror in zip(out, index.tolist(), starts, flip.tolist(), strict=True):
+        target = row[:, ::-1] if mirror else row
+        inside = source[i, max(0, y) : height + y, max(0, x) : width + x]
+        top, left = max(0, -y), max(0, -x)
+        target[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return torch.from_numpy(out)
+
+
+def _windows(images: Tensor, pad: int, crop: Tensor, flip: Tensor) -> Tensor:
+    """Shifted windows (B, C, H, W) of images padded with black, mirrored."""
     shift = (crop[:, :2] * (2 * pad + 1)).long()
     windows = F.pad(images, [pad] * 4).unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)
     rows = torch.arange(len(images), device=images.device)
     cropped = windows[rows, :, shift[:, 0], shift[:, 1]]
-    return torch.where(flip.view(-1, 1, 1, 1), cropped.flip(3), cropped).float()
+    return torch.where(flip.view(-1, 1, 1, 1), cropped.flip(3), cropped)
 
 
 def resized_boxes(crop: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ..errors import StkdError
 from .arrays import STORE_LIMIT
 from .base import ImageFiles
 from .cache import cached
-from .decode import decode, image_suffixes, resize_square
+from .decode import decode_square, image_suffixes
 from .digest import digest_files, digest_names, fingerprint
 
 __all__ = ["ImageTree", "list_images", "load_images"]
@@ -25,8 +25,8 @@ __all__ = ["ImageTree", "list_images", "load_images"]
 JUNK_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information"}
 """Folders that archivers, storage boxes and Windows leave behind; some hold thumbnails."""
 
-DECODER = 1
-"""Raised when `decode` gives other pixels than before, so that old cache entries are not used."""
+DECODER = 2
+"""Raised when `decode_square` gives other pixels than before, so that old cache entries are not used."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def _decode_all(files: ImageFiles) -> NDArray[np.uint8]:
     out = np.empty((len(files), files.channels, files.size, files.size), np.uint8)
 
     def fill(position: int) -> None:
-        image = decode(files.root / files.names[position], files.channels)
-        out[position] = resize_square(image, files.size).numpy()
+        out[position] = decode_square(files.root / files.names[position], files.channels, files.size).numpy()
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(fill, range(len(files))):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from ..errors import StkdError
+from ..blending import blend
 from ..mixing import Mix, Parts, mix_images, mix_labels
-from .augment import augment, resized_boxes
+from .augment import augment, shifted
 from .base import Augment, DataSet, ImageFiles, Split
-from .plan import EpochPlan, StepPlan, plan_epoch, steps_per_epoch
+from .files import FileStream, centred
+from .memory import BatchMemory
+from .plan import StepPlan, plan_epoch, steps_per_epoch
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
 
@@ -46,7 +49,8 @@ class Batch:
 class TrainLoader:
     """Training batches; `epoch(e, start)` yields the same batches whenever and wherever it is called.
 
-    Small sets live on the device as one uint8 tensor; sets of files are decoded by workers ahead of the step.
+    Small sets live on the device as one uint8 tensor, channels last; sets of files are decoded by workers ahead of the
+    step. Pixels stay uint8 until they are mixed and normalised.
 
     Args:
         data: The data set.
@@ -77,58 +81,68 @@ class TrainLoader:
         self.batch_size = batch_size
         self.mix = mix
         self.augmentation: Augment = augmentation
-        self.seed = seed
         self.device = device
-        self.workers = workers
         self.rank = rank
         self.world = world
         self.cycle = cycle
         self.num_classes = len(data.classes)
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
+        self.steps = steps_per_epoch(len(self.labels), batch_size)
+        self._plan = partial(plan_epoch, len(self.labels), batch_size, mix, seed=seed, cycle=cycle)
+        self._normalised = _Normalise(data, device)
+        self._crops = BatchMemory()
         images = data.train.images
-        self.files = images if isinstance(images, ImageFiles) else None
-        self.images = None if isinstance(images, ImageFiles) else torch.from_numpy(np.array(images)).to(device)
-        self.scale, self.shift = affine(data.mean, data.std, device)
-
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch."""
-        return steps_per_epoch(len(self.labels), self.batch_size)
+        pin = device.type == "cuda"
+        self._images: Tensor | None = None
+        if isinstance(images, ImageFiles):
+            self._files = FileStream(images, augmentation, self._plan, steps=self.steps, workers=workers, pin=pin)
+        else:
+            self._images = torch.from_numpy(_channels_last(images)).to(device)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from step `start` on."""
-        plan = plan_epoch(len(self.labels), self.batch_size, self.mix, seed=self.seed, epoch=epoch, cycle=self.cycle)
-        if self.files is None:
-            for step in range(start, len(plan)):
-                yield self._from_memory(plan[step])
-        else:
-            loader = _decoded(_CroppedFiles(self.files, plan, self.augmentation), range(start, len(plan)), self.workers)
-            for step, images in zip(range(start, len(plan)), loader, strict=True):
-                yield self._from_files(plan[step], images)
+        plan = self._plan(epoch=epoch)
+        for step in range(start, len(plan)):
+            yield self._batch(plan[step])
 
-    def _from_memory(self, step: StepPlan) -> Batch:
-        assert self.images is not None
+    def _batch(self, step: StepPlan) -> Batch:
         index = step.index.to(self.device, non_blocking=True)
-        crop, flip = step.crop.to(self.device, non_blocking=True), step.flip.to(self.device, non_blocking=True)
-        return self._mixed(augment(self.images[index], self.augmentation, crop, flip), index, step)
-
-    def _from_files(self, step: StepPlan, images: Tensor) -> Batch:
-        index = step.index.to(self.device, non_blocking=True)
-        return self._mixed(images.to(self.device, non_blocking=True).float(), index, step)
-
-    def _mixed(self, images: Tensor, index: Tensor, step: StepPlan) -> Batch:
-        real, parts = self.mix.real_rows(len(images)), step.parts
+        pixels = self._pixels(step, index)
+        real, parts = self.mix.real_rows(len(pixels)), step.parts
         if self.world > 1:
             # The whole batch is made everywhere, since partners may lie in another process's rows.
             parts = parts.rows(slice(self.rank, None, self.world))
             real = len(range(self.rank, real, self.world))
         parts = parts.to(self.device)
         labels = self.labels[index]
-        mixed, lam = mix_images(images, parts)
-        mixed = (mixed * self.scale).add_(self.shift).contiguous(memory_format=torch.channels_last)
+        if parts.boxes is None:
+            images, lam = self._normalised(pixels, parts.index, parts.lam), parts.lam
+        else:
+            cut, lam = mix_images(pixels.permute(0, 3, 1, 2), parts)
+            images = self._normalised(cut.permute(0, 2, 3, 1))
         targets = mix_labels(labels, parts.index, lam, self.num_classes)
         parts = Parts(parts.index, lam, parts.boxes)
-        return Batch(mixed, targets, labels, index, parts, real, step.epoch, step.step)
+        return Batch(images, targets, labels, index, parts, real, step.epoch, step.step)
+
+    def _pixels(self, step: StepPlan, index: Tensor) -> Tensor:
+        """Augmented images (B, H, W, C): uint8, or float32 where crops of a set in memory are resized."""
+        if self._images is None:
+            return self._files.take(step.epoch, step.step).to(self.device, non_blocking=True)
+        crop, flip = step.crop.to(self.device, non_blocking=True), step.flip.to(self.device, non_blocking=True)
+        if self.augmentation != "resized":
+            return shifted(self._images, index, self.augmentation, crop, flip)
+        shape = (len(index), *self._images.shape[1:])
+        out = self._crops.take(*shape) if self.device.type == "cpu" else torch.empty(shape, device=self.device)
+        chunk = _RESIZED_AT_ONCE if self.device.type == "cpu" else len(index)
+        for start in range(0, len(index), chunk):
+            at = slice(start, start + chunk)
+            images = self._images[index[at]].permute(0, 3, 1, 2).contiguous()
+            out[at] = augment(images, "resized", crop[at], flip[at]).permute(0, 2, 3, 1)
+        return out
+
+
+_RESIZED_AT_ONCE = 4
+"""Images that are resized together on a CPU, where larger temporary tensors are new memory each time."""
 
 
 def eval_batches(
@@ -139,19 +153,18 @@ def eval_batches(
     Yields:
         Normalised images float32 (b, C, H, W) and labels int64 (b,), on the device.
     """
-    scale, shift = affine(data.mean, data.std, device)
+    normalised = _Normalise(data, device)
     labels = torch.from_numpy(np.ascontiguousarray(split.labels))
     starts = range(0, len(split), batch_size)
     if isinstance(split.images, ImageFiles):
-        chunks: Sequence[Sequence[int]] = [range(s, min(s + batch_size, len(split))) for s in starts]
-        stream: Iterator[Tensor] = _decoded(_CentredFiles(split.images, chunks), range(len(chunks)), workers)
+        chunks = [range(s, min(s + batch_size, len(split))) for s in starts]
+        stream = centred(split.images, chunks, workers=workers, pin=device.type == "cuda")
     else:
         memory = split.images
-        stream = (torch.from_numpy(np.array(memory[s : s + batch_size])) for s in starts)
-    for start, images in zip(starts, stream, strict=True):
-        pixels = images.to(device, non_blocking=True).float()
-        normalised = (pixels * scale).add_(shift).contiguous(memory_format=torch.channels_last)
-        yield normalised, labels[start : start + batch_size].to(device, non_blocking=True)
+        stream = (torch.from_numpy(_channels_last(memory[s : s + batch_size])) for s in starts)
+    for start, pixels in zip(starts, stream, strict=True):
+        images = normalised(pixels.to(device, non_blocking=True))
+        yield images, labels[start : start + batch_size].to(device, non_blocking=True)
 
 
 def affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -160,64 +173,40 @@ def affine(mean: Sequence[float], std: Sequence[float], device: torch.device) ->
     return 1 / (255 * s), -m / s
 
 
-class _CroppedFiles(Dataset[Tensor]):
-    """Item = one step's batch, uint8 (B, C, S, S): cropped from the full image, resized, mirrored as planned."""
+class _Normalise:
+    """From pixels 0..255 to what networks see: mixed, scaled and shifted in one go.
 
-    def __init__(self, files: ImageFiles, plan: EpochPlan, augmentation: Augment) -> None:
-        self.files = files
-        self.plan = plan
-        self.augmentation = augmentation
+    Args:
+        data: Whose mean and standard deviation.
+        device: Where.
+    """
 
-    def __getitem__(self, step: int) -> Tensor:
-        from torchvision.transforms.v2 import functional as tv
+    def __init__(self, data: DataSet, device: torch.device) -> None:
+        self._scale, self._shift = (t.flatten() for t in affine(data.mean, data.std, device))
+        self._memory = BatchMemory()
 
-        from .decode import decode, resize_square
+    def __call__(self, pixels: Tensor, index: Tensor | None = None, lam: Tensor | None = None) -> Tensor:
+        """Images float32 (R, C, H, W), channels last in memory.
 
-        plan = self.plan[step]
-        size = self.files.size
-        images = []
-        for i, crop, flip in zip(plan.index.tolist(), plan.crop, plan.flip.tolist(), strict=True):
-            image = decode(self.files.root / self.files.names[i], self.files.channels)
-            if self.augmentation == "resized":
-                top, left, h, w = resized_boxes(crop[None], *image.shape[1:])[0].round().int().tolist()
-                image = tv.resized_crop(image, top, left, max(1, h), max(1, w), [size, size], antialias=True)
-                image = image.flip(2) if flip else image
-            else:
-                image = resize_square(image, size)
-            images.append(image)
-        batch = torch.stack(images)
-        if self.augmentation in ("none", "resized"):
-            return batch
-        return augment(batch, self.augmentation, plan.crop, plan.flip).to(torch.uint8)
-
-
-class _CentredFiles(Dataset[Tensor]):
-    """Item = one chunk of images, uint8 (b, C, S, S), resized and cut to the centre square."""
-
-    def __init__(self, files: ImageFiles, chunks: Sequence[Sequence[int]]) -> None:
-        self.files = files
-        self.chunks = chunks
-
-    def __getitem__(self, item: int) -> Tensor:
-        from .decode import decode, resize_square
-
-        paths = (self.files.root / self.files.names[i] for i in self.chunks[item])
-        return torch.stack([resize_square(decode(p, self.files.channels), self.files.size) for p in paths])
+        Args:
+            pixels: (B, H, W, C), uint8 or float32.
+            index, lam: (R, K), what each row is made of; None shows the images themselves.
+        """
+        if index is None or lam is None:
+            index = torch.arange(len(pixels), device=pixels.device)[:, None]
+            lam = torch.ones(len(pixels), 1, device=pixels.device)
+        height, width, channels = pixels.shape[1:]
+        # by rows of pixels: the CPU works on long rows of numbers, not on three channels at a time
+        affine = (self._scale.repeat(width), self._shift.repeat(width))
+        out = self._memory.take(len(index), height, width * channels) if pixels.device.type == "cpu" else None
+        images = blend(pixels.flatten(2), index, lam, affine, out)
+        return images.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _decoded(dataset: Dataset[Tensor], items: range, workers: int) -> Iterator[Tensor]:
-    """Whole batches, decoded ahead by worker processes; an error in one of them stays one line."""
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=items,
-        num_workers=workers,
-        generator=torch.Generator(),  # the default one is the student's, for its dropout
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=2 if workers else None,
-    )
-    try:
-        yield from loader
-    except StkdError as error:
-        # DataLoader puts the worker's whole traceback into the message.
-        raise StkdError(str(error).rsplit("StkdError: ", 1)[-1].strip()) from None
+def _channels_last(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images (N, C, H, W), possibly memory-mapped, as new memory (N, H, W, C)."""
+    count, channels, height, width = images.shape
+    out = np.empty((count, height, width, channels), np.uint8)
+    for channel in range(channels):
+        out[..., channel] = images[:, channel]
+    return out
