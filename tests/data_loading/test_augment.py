@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stkd.data.augment import augment, resized_boxes
+from stkd.data.augment import augment, resized_boxes, shifted
+from stkd.data.base import Augment
 
 WHOLE = (1 - 1e-7, 0.5, 0.0, 0.0)
 """The box of all the image: full area, ratio 1."""
@@ -102,3 +103,16 @@ def test_resized_crop_shows_its_box() -> None:
         expected_x = (left + step * box_w / size - 0.5).clamp(0, size - 1)
         torch.testing.assert_close(found[0, :, size // 2], expected_y, atol=0.02, rtol=0)
         torch.testing.assert_close(found[1, size // 2], expected_x, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["none", "crop4", "crop8"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shifted_is_augment_of_a_part_of_the_set(kind: Augment, channels: int) -> None:
+    images = pixels(30, channels, 12, 10)
+    generator = torch.Generator().manual_seed(1)
+    index = torch.randint(30, (50,), generator=generator)
+    crop, flip = torch.rand(50, 4, generator=generator), torch.rand(50, generator=generator) < 0.5
+    crop[:3, :2] = torch.tensor([[0, 0], [0.9999999, 0.9999999], [0, 0.9999999]])
+    found = shifted(images.permute(0, 2, 3, 1).contiguous(), index, kind, crop, flip)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found.permute(0, 3, 1, 2).float(), augment(images[index], kind, crop, flip))

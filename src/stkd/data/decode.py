@@ -125,6 +125,8 @@ def decode(path: Path, channels: int) -> Tensor:
 def decode_square(path: Path, channels: int, size: int) -> Tensor:
     """Decode an image file no larger than needed, resize its shorter side to `size` and crop the centre.
 
+    Half of the way is left to the resizing, so that the picture is that of the full image to a fraction of a pixel.
+
     Returns:
         uint8 tensor (channels, size, size).
 
@@ -132,7 +134,7 @@ def decode_square(path: Path, channels: int, size: int) -> Tensor:
         StkdError: As `decode`.
     """
     image = open_image(path)
-    return resize_square(image.pixels(channels, min(image.height, image.width) / size), size)
+    return resize_square(image.pixels(channels, min(image.height, image.width) / size / 2), size)
 
 
 def _with_pillow(path: Path, channels: int, factor: int) -> NDArray[np.uint8]:

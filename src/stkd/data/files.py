@@ -131,7 +131,7 @@ def _cropped(files: ImageFiles, plan: StepPlan) -> Tensor:
     boxes = resized_boxes(plan.crop, height, width).tolist()
     out = _empty(len(images), size, size, files.channels)
     for row, image, (top, left, h, w), mirror in zip(out, images, boxes, plan.flip.tolist(), strict=True):
-        pixels = image.pixels(files.channels, min(h, w) / size)
+        pixels = image.pixels(files.channels, min(h, w) / size / 2)  # half is left to the resizing
         y, x = pixels.shape[1] / image.height, pixels.shape[2] / image.width
         box = (round(top * y), round(left * x), max(1, round(h * y)), max(1, round(w * x)))
         crop = resized_crop(pixels, *box, size)
