@@ -15,6 +15,8 @@ __all__ = ["BatchMemory"]
 _KEPT = 3
 """Buffers that are kept: the batch at work, the one being made, and one that autograd may hold on to."""
 
+_ALIGNMENT = 64  # bytes
+
 
 class BatchMemory:
     """Gives out float32 memory, by preference such as was given out before and is free again.
@@ -32,10 +34,17 @@ class BatchMemory:
         size = math.prod(shape)
         free = (i for i, (buffer, shown) in enumerate(self._buffers) if buffer.size == size and shown() is None)
         place = next(free, None)
-        buffer = np.empty(size, np.float32) if place is None else self._buffers[place][0]
+        buffer = _aligned(size) if place is None else self._buffers[place][0]
         view = buffer[:]  # the storage of the tensor owns this object, which therefore lives as long as that
         if place is not None:
             self._buffers[place] = (buffer, weakref.ref(view))
         elif len(self._buffers) < _KEPT:
             self._buffers.append((buffer, weakref.ref(view)))
         return torch.from_numpy(view).view(shape)
+
+
+def _aligned(size: int) -> NDArray[np.float32]:
+    """New memory that begins where torch's own does: by their last digits, convolutions depend on that."""
+    spare = np.empty(size + _ALIGNMENT // 4, np.float32)
+    start = -spare.ctypes.data % _ALIGNMENT // 4
+    return spare[start : start + size]
