@@ -84,7 +84,6 @@ class TrainLoader:
         self.device = device
         self.rank = rank
         self.world = world
-        self.cycle = cycle
         self.num_classes = len(data.classes)
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
         self.steps = steps_per_epoch(len(self.labels), batch_size)
