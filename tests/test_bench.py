@@ -40,7 +40,8 @@ def test_json_of_the_command(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert found["ratio"] == pytest.approx(ratios[1], rel=0.05)
     parts = ["data", "augment", "mix", "teacher", "student_forward", "backward", "optimizer", "rest"]
     assert list(found["parts"]) == parts
-    assert all(ms > 0 for ms in found["parts"].values())
+    # the rest is what the parts leave of a step, and those are timed one by one: on a busy machine it can be below zero
+    assert all(ms > 0 for part, ms in found["parts"].items() if part != "rest")
     assert found["flops"]["achieved"] > 0 < found["memory"]["peak_bytes"]
     assert found["speed"]["compile"] == "none"
 

@@ -224,7 +224,7 @@ def test_channels_last_are_understood() -> None:
     student = models.create("cnn4", num_classes=4, in_channels=3, image_size=64)
     watch, _ = learner.attach(parse("at"), student, teacher, data, torch.from_numpy(data.train.labels))
     assert watch is not None
-    for model in (student, teacher):
+    for model in (student, teacher.logits):
         model(torch.zeros(2, 3, 64, 64))
     _, taught = watch.take()
     assert [tuple(stage.shape) for stage in taught.stages] == [(2, 8, 16, 16), (2, 16, 8, 8)]
