@@ -78,10 +78,51 @@ def speed(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def many_students(result: dict[str, Any]) -> str:
+    """Rows are ratios of student-images/s."""
+    rows = {
+        "three students of one teacher pass, beside three runs": result["one_pass_against_three_runs"],
+        "a student from a cache, beside training without a teacher": result["cached_against_no_teacher"],
+    }
+    lines = ["| figure | ratio (median) | of single turns |", "| --- | ---: | ---: |"]
+    for name, found in rows.items():
+        lines.append(
+            f"| {name} | {median(found['ratios']):.2f} | {min(found['ratios']):.2f} to {max(found['ratios']):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def loader(result: dict[str, Any]) -> str:
+    """Rows are loaders of files."""
+    files = result["files"]
+    lines = ["| loader | images/s | beside torchvision v1 | beside torchvision v2 |", "| --- | ---: | ---: | ---: |"]
+    for name, text in {"stkd": "stkd, real images", "stkd_mixed": "stkd, virtual samples"}.items():
+        ratios = " | ".join(f"{files['ratios'][f'{name}/torchvision_{v}']:.2f}" for v in ("v1", "v2"))
+        lines.append(f"| {text} | {files['images_per_s'][name]:.0f} | {ratios} |")
+    lines += [f"| torchvision {v} | {files['images_per_s'][f'torchvision_{v}']:.0f} | | |" for v in ("v1", "v2")]
+    return "\n".join(lines)
+
+
+def startup(result: dict[str, Any]) -> str:
+    """Rows are seconds of fresh processes."""
+    names = {
+        "help": "`stkd --help`",
+        "import_torch": "`import torch`",
+        "stkd_adds": "what `import stkd` adds to it",
+        "first_step": "first training step on CIFAR-10, decoded before",
+    }
+    lines = ["| | seconds |", "| --- | ---: |"]
+    lines += [f"| {text} | {result['median_s'][name]:.2f} |" for name, text in names.items()]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,
     "speed": speed,
+    "many_students": many_students,
+    "loader": loader,
+    "startup": startup,
 }
 
 
