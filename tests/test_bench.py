@@ -41,7 +41,8 @@ def test_json_of_the_command(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None
     parts = ["data", "augment", "mix", "teacher", "student_forward", "backward", "optimizer", "rest"]
     assert list(found["parts"]) == parts
     # the rest is what the parts leave of a step, and those are timed one by one: on a busy machine it can be below zero
-    assert all(ms > 0 for part, ms in found["parts"].items() if part != "rest")
+    assert all(ms >= 0 for part, ms in found["parts"].items() if part != "rest")
+    assert all(found["parts"][part] > 0 for part in ("teacher", "student_forward", "backward"))
     assert found["flops"]["achieved"] > 0 < found["memory"]["peak_bytes"]
     assert found["speed"]["compile"] == "none"
 
