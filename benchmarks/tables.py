@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ABLATIONS = ("alpha", "temperature", "weight", "instances", "lambda", "real", "decoupled")
 BLOCK = re.compile(r"<!-- results/(\w+)\.json -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -46,6 +47,17 @@ def methods(result: dict[str, Any]) -> str:
         lines.append(f"| {names.get(label, f'`{label}`')} | {_score(real)} | {_score(mixed)} |")
     (teacher,) = result["teachers"].values()
     lines.append(f"| *teacher* | *{100 * teacher['test']['top1']:.2f}* | |")
+    return "\n".join(lines)
+
+
+def ablation(result: dict[str, Any]) -> str:
+    """Rows are settings, in the order of the recipe."""
+    lines = ["| setting | test accuracy (%) | NLL | beside the default (points) |", "| --- | ---: | ---: | ---: |"]
+    for cell in result["cells"]:
+        name, mean, paired = cell["method"], cell["mean"], cell["paired"]
+        difference = f"{100 * paired['top1']['difference']:+.2f}" if paired else ""
+        name = f"`{name}` (default)" if name == result["baseline"] else f"`{name}`"
+        lines.append(f"| {name} | {_score(cell)} | {mean['nll']:.3f} | {difference} |")
     return "\n".join(lines)
 
 
@@ -123,6 +135,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "many_students": many_students,
     "loader": loader,
     "startup": startup,
+    **{f"ablate_{name}": ablation for name in ABLATIONS},
 }
 
 
