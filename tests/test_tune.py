@@ -13,7 +13,7 @@ import yaml
 from stkd import api
 from stkd.config import DistillConfig
 from stkd.errors import Interrupted, StkdError
-from stkd.search import options, ranges
+from stkd.search import options, ranges, usual
 
 optuna = pytest.importorskip("optuna")
 
@@ -149,6 +149,27 @@ def test_optuna_is_optional(words: list[str], stkd: Any, monkeypatch: pytest.Mon
     answer = stkd(*words)
     assert answer.code == 2
     assert answer.err == "stkd: error: stkd tune needs the package optuna: pip install 'stkd[tune]'\n"
+
+
+def test_samples_are_those_of_all_options() -> None:
+    """A method on single images may be searched where real rows stay beside the virtual ones."""
+    config = DistillConfig(data="digits", student="cnn2", out=Path("run"), method="crd+stkd", beside=True)
+    assert ranges(config, ["alpha"])["alpha"].log
+
+
+def test_method_of_a_plugin(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\n"
+        "from stkd.methods import Method, methods\n"
+        '@methods.register("mine", "for a test")\n'
+        "@dataclass(frozen=True)\n"
+        "class Mine(Method):\n"
+        "    temperature: float = 3.0\n"
+    )
+    config = DistillConfig(data="digits", student="cnn2", out=Path("run"), method="mine", plugin=plugin)
+    assert ranges(config, ["temperature"])
+    assert usual(config, ["temperature"]) == {"temperature": 3.0}
 
 
 def test_values_are_written_with_three_digits_where_they_belong() -> None:

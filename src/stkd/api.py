@@ -10,12 +10,13 @@ from typing import Any
 from torch import nn
 
 from .caching import Cached, run_cache
+from .chosen import method_of, mix_of
 from .config import CacheConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
 from .data import DataSet
 from .errors import StkdError
 from .methods import Method
 from .options import checked
-from .prepare import Subject, method_of, mix_of, prepare, ready
+from .prepare import Subject, prepare, ready
 from .report.card import write_card
 from .teaching import with_cached_epochs
 from .training.device import make_fabric

@@ -16,13 +16,14 @@ from rich.filesize import decimal
 from rich.progress import track
 from torch import nn
 
+from .chosen import method_of, mix_of
 from .config import CacheConfig
 from .data import DataSet
 from .errors import StkdError
 from .fabric import Fabric
 from .files import disk_full, remove_temporaries
 from .locking import lock_folder
-from .prepare import Shared, method_of, mix_of, prepare
+from .prepare import Shared, prepare
 from .teacher_cache import Header, pack, read_header, shard_file, write_header, write_shard
 from .training.device import make_fabric
 from .training.samples import describe_samples

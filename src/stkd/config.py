@@ -20,6 +20,7 @@ __all__ = [
     "find_recipe",
     "groups",
     "hints",
+    "plain",
     "plain_value",
     "read_mapping",
     "read_recipe",
@@ -314,8 +315,12 @@ def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
 
 def to_yaml(config: RunConfig) -> str:
     """The resolved config as a recipe that repeats the run."""
-    plain = {name: plain_value(value) for name, value in vars(config).items()}
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+
+
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The options of a config, with values as YAML has them."""
+    return {name: plain_value(value) for name, value in vars(config).items()}
 
 
 def plain_value(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .chosen import data_of
 from .config import DistillConfig, TrainConfig
 from .data import DataSet, open_data
 from .errors import StkdError
@@ -28,14 +29,9 @@ def _device() -> torch.device:
 
 
 def _open_data(config: TrainConfig | DistillConfig, spec: str | None) -> DataSet:
-    return open_data(
-        spec or config.data,
-        labels=config.labels,
-        image_size=config.image_size,
-        val_fraction=0.0 if spec else config.val_fraction,
-        train_images=None if spec else config.train_images,
-        split_seed=config.split_seed,
-    )
+    if spec is not None:
+        config = dataclasses.replace(config, data=spec, val_fraction=0.0, train_images=None)
+    return data_of(config)
 
 
 @dataclass(frozen=True)

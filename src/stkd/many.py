@@ -11,13 +11,14 @@ from typing import Any
 from torch import nn
 
 from .api import Result, conclude, given, module_of, name_of, options_of_teacher, student_of
+from .chosen import method_of, mix_of
 from .config import DistillConfig, OptimOptions, build, read_mapping
 from .data import DataSet
 from .errors import StkdError, unknown
 from .methods import Method
 from .mixing import Mix
 from .options import checked
-from .prepare import method_of, mix_of, prepare, ready
+from .prepare import prepare, ready
 from .teaching import with_cached_epochs
 from .training.device import make_fabric
 from .training.learner import Diverged, Learner

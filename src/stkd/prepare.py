@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from . import models
+from .chosen import data_of
 from .config import DistillConfig, TrainConfig
-from .data import DataSet, open_data
+from .data import DataSet
 from .data.loader import TrainLoader
 from .errors import StkdError
 from .fabric import Fabric
-from .methods import Method, parse, resolve_mix
+from .methods import Method
 from .mixing import Mix
 from .models import weights
-from .plugins import load_plugin
 from .saved import Card, find_weights
 from .teacher import Teacher
 from .teaching import check_fit, choose_teacher
@@ -26,27 +26,7 @@ from .training.learner import Job, Learner
 from .training.run import RunDir
 from .training.samples import make_loader
 
-__all__ = ["Shared", "Subject", "method_of", "mix_of", "prepare", "ready"]
-
-
-def method_of(config: TrainConfig | DistillConfig) -> Method:
-    """The method that a config names, after its plug-in was loaded."""
-    if config.plugin is not None:
-        load_plugin(config.plugin)
-    return parse(config.method)
-
-
-def mix_of(config: TrainConfig | DistillConfig, method: Method) -> Mix:
-    """The virtual samples that a config asks for."""
-    return resolve_mix(
-        method,
-        kind=config.mix,
-        instances=config.instances,
-        alpha=config.alpha,
-        per_sample=config.per_sample,
-        real=config.real,
-        beside=config.beside,
-    )
+__all__ = ["Shared", "Subject", "prepare", "ready"]
 
 
 @dataclass(frozen=True)
@@ -105,14 +85,7 @@ def prepare(
         fabric: Where it runs.
         data, teacher: Stand in for what the config names.
     """
-    data = data or open_data(
-        config.data,
-        labels=config.labels,
-        image_size=config.image_size,
-        val_fraction=config.val_fraction,
-        train_images=config.train_images,
-        split_seed=config.split_seed,
-    )
+    data = data or data_of(config)
     found = None
     if isinstance(config, DistillConfig) and any(method.uses_teacher for method in uses):
         found, data = choose_teacher(config, uses, mix, fabric, data, teacher)

@@ -38,6 +38,14 @@ class Card:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def build(self) -> nn.Module:
+        """The model, with initial weights.
+
+        Raises:
+            StkdError: There is none of this name.
+        """
+        return models.create(self.model, num_classes=len(self.classes), in_channels=self.channels, image_size=self.size)
+
 
 def save_model(module: nn.Module, path: Path, card: Card) -> None:
     """Write weights and card to a safetensors file, whole or not at all."""
@@ -90,9 +98,7 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
         weights.read_state(file)  # a damaged file is the better thing to report
         raise StkdError(f"{file} does not say which model it holds; give a file or directory that stkd wrote")
     try:
-        module = models.create(
-            card.model, num_classes=len(card.classes), in_channels=card.channels, image_size=card.size
-        )
+        module = card.build()
     except StkdError as error:
         raise StkdError(
             f"{file} holds a {card.model}, which cannot be built by name ({error}); "

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .chosen import method_of, mix_of
 from .config import DistillConfig
 from .errors import StkdError, unknown
-from .methods import Method, parse, resolve_mix
+from .methods import Method
 from .training.optim import usual_lr
 
 __all__ = ["Range", "flags", "options", "ranges", "usual"]
@@ -43,7 +44,7 @@ def ranges(config: DistillConfig, names: Sequence[str]) -> dict[str, Range]:
     """
     if not names:
         raise StkdError("nothing to search: give --search alpha,temperature or the like")
-    method = parse(config.method)
+    method = method_of(config)
     return {name: _range(name, config, method) for name in names}
 
 
@@ -56,7 +57,7 @@ def _range(name: str, config: DistillConfig, method: Method) -> Range:
         return _OF_METHOD[name]
     if name not in _OF_MIX:
         raise unknown("hyper-parameter", name, [*_OF_METHOD, *_OF_MIX, "lr"])
-    if not resolve_mix(method, kind=config.mix, instances=config.instances).active:
+    if not mix_of(config, method).active:
         raise StkdError(f"method {config.method!r} makes no virtual samples, so there is no {name}; add --mix mixup")
     return _OF_MIX[name]
 
@@ -67,8 +68,8 @@ def _usual_lr(config: DistillConfig) -> float:
 
 def usual(config: DistillConfig, names: Iterable[str]) -> dict[str, Any]:
     """The values that a run has where nothing is chosen."""
-    method = parse(config.method)
-    mix = resolve_mix(method, kind=config.mix, instances=config.instances, alpha=config.alpha)
+    method = method_of(config)
+    mix = mix_of(config, method)
     known = {n: getattr(method, n, None) for n in _OF_METHOD} | {n: getattr(mix, n) for n in _OF_MIX}
     known["lr"] = _usual_lr(config)
     return {name: known[name] for name in names if known[name] is not None}

@@ -13,10 +13,11 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .api import run_distill
-from .config import DistillConfig, plain_value
-from .data import DataSet, open_data
+from .chosen import data_of
+from .config import DistillConfig, plain
 from .errors import StkdError
 from .files import write_atomic
+from .recorded import check_unchanged
 from .search import Range, flags, options, ranges, usual
 
 try:
@@ -71,8 +72,8 @@ class _Tuning:
 
     def __init__(self, config: DistillConfig, search: Sequence[str], storage: str | None) -> None:
         self.ranges = ranges(config, search)
-        self.data, val_fraction = _with_validation(config)
-        self.config = dataclasses.replace(config, val_fraction=val_fraction)
+        self.config = _with_validation(config)
+        self.data = dataclasses.replace(data_of(self.config), test=None)
         config.out.mkdir(parents=True, exist_ok=True)
         self._claim()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -86,16 +87,10 @@ class _Tuning:
 
     def _claim(self) -> None:
         """A study is about one set of options; trials of another cannot be compared."""
-        asked = {k: plain_value(v) for k, v in vars(self.config).items()} | {"search": sorted(self.ranges)}
+        asked = {**plain(self.config), "search": sorted(self.ranges)}
         file = self.config.out / "study.yaml"
         if file.exists():
-            before = yaml.safe_load(file.read_text(encoding="utf-8"))
-            if differing := [k for k in asked if before.get(k) != asked[k] and k not in ("out", "workers")]:
-                name = differing[0]
-                raise StkdError(
-                    f"{self.config.out} was started with {name}={before.get(name)}, now {name}={asked[name]}; "
-                    "give the same options to go on, or another --out"
-                )
+            check_unchanged(file, asked)
         write_atomic(file, yaml.safe_dump(asked, sort_keys=False))
 
     def run(self, trials: int) -> Tuned:
@@ -162,20 +157,18 @@ class _Tuning:
             raise StkdError(f"every trial in {self.config.out} failed; the lines above say why")
         _, best, top1 = found[0]
         left_out = {"out", "val_fraction"}
-        plain = {k: plain_value(v) for k, v in {**vars(self.config), **best}.items() if k not in left_out}
+        chosen = plain(dataclasses.replace(self.config, **best))
+        kept = {k: v for k, v in chosen.items() if v is not None and k not in left_out}
         text = f"# Best of {len(found)} trials on validation images: accuracy {top1:.4f}\n"
         recipe = self.config.out / "best.yaml"
-        write_atomic(recipe, text + yaml.safe_dump({k: v for k, v in plain.items() if v is not None}, sort_keys=False))
+        write_atomic(recipe, text + yaml.safe_dump(kept, sort_keys=False))
         return Tuned(best, top1, recipe, found)
 
 
-def _with_validation(config: DistillConfig) -> tuple[DataSet, float]:
-    """The data set with a validation split and without a test split, and the share that was held out."""
-    how = {n: getattr(config, n) for n in ("labels", "image_size", "train_images", "split_seed")}
-    fraction = config.val_fraction
-    if not fraction and open_data(config.data, labels=config.labels, image_size=config.image_size).val is None:
-        fraction = VAL_FRACTION
-    return dataclasses.replace(open_data(config.data, val_fraction=fraction, **how), test=None), fraction
+def _with_validation(config: DistillConfig) -> DistillConfig:
+    """A config with a validation split, held out where the data set has none of its own."""
+    has_one = config.val_fraction > 0 or data_of(config).val is not None
+    return config if has_one else dataclasses.replace(config, val_fraction=VAL_FRACTION)
 
 
 def _suggest(trial: optuna.Trial, name: str, span: Range) -> float:

@@ -84,8 +84,8 @@ def test_finished_run_with_other_options_is_refused(tiny: dict[str, Any], tmp_pa
     tiny |= {"methods": {"alone": "ce"}, "baseline": "alone", "seeds": 1}
     compare(Comparison.of(tiny), tmp_path, jobs=1)
     tiny["methods"]["alone"] = "mixup"
-    with pytest.raises(StkdError, match=r"seed-0 was made with method=ce, now method=mixup; give the same options"):
+    with pytest.raises(StkdError, match=r"seed-0 was started with method=ce, now method=mixup; .*another label"):
         plan(Comparison.of(tiny), tmp_path)
     (tmp_path / "digits" / "cnn2" / "alone" / "seed-0" / "config.yaml").unlink()
-    with pytest.raises(StkdError, match=r"config\.yaml is missing or damaged"):
+    with pytest.raises(StkdError, match=r"config\.yaml is missing;"):
         plan(Comparison.of(tiny), tmp_path)

@@ -106,7 +106,7 @@ def test_second_call_makes_nothing_and_says_the_same(out: Path, recipe_file: Pat
     assert "teacher (cnn4)" in answer.out
     answer = stkd("compare", recipe_file, "--out", out)
     assert answer.code == 2
-    assert "was made with ema=0.5, now ema=None" in answer.err
+    assert "was started with ema=0.5, now ema=None" in answer.err
 
 
 def test_flags_alone(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .. import models
+from ..chosen import method_of, mix_of
 from ..config import DistillConfig
 from ..data import DataSet, Split
 from ..data import loader as loading
@@ -22,7 +23,6 @@ from ..data.arrays import augment_for
 from ..data.loader import Batch, TrainLoader
 from ..errors import StkdError
 from ..evaluation import macs
-from ..methods import parse, resolve_mix
 from ..saved import Card
 from ..teacher import Teacher
 from ..training.device import make_fabric
@@ -112,8 +112,8 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
     bare_modules = copy.deepcopy(teacher_module).to(device), copy.deepcopy(student).to(device)
     work = macs(teacher_module.eval(), 3, data.size) + 3 * macs(student.eval(), 3, data.size)
     card = Card(config.teacher, data.classes, 3, data.size, data.mean, data.std)
-    method = parse(config.method)
-    mix = resolve_mix(method)
+    method = method_of(config)
+    mix = mix_of(config, method)
     teacher = Teacher(teacher_module, card, data) if method.uses_teacher else None
     job = Job(config, data, student, card, method, mix, teacher, "student.safetensors")
     run = RunDir(config)

@@ -7,16 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from ..config import DistillConfig, TrainConfig, build, to_yaml
+from ..chosen import mix_of, named_method
+from ..config import DistillConfig, TrainConfig, build, plain
 from ..errors import StkdError
-from ..methods import Method, parse, resolve_mix
+from ..methods import Method
 from ..mixing import Mix
-from ..plugins import load_plugin
-from ..training.run import FREE, read_result
+from ..recorded import check_unchanged
+from ..training.run import read_result
 from .spec import Comparison
 
 __all__ = ["Cell", "Plan", "Task", "plan"]
@@ -93,9 +91,8 @@ def plan(comparison: Comparison, out: Path) -> Plan:
         StkdError: A method or option is wrong, a teacher is missing, or a run was made with other options.
     """
     out = Path(os.path.abspath(out))  # a run's record of its teacher must not depend on the working directory
-    if plugin := comparison.options.get("plugin"):
-        load_plugin(plugin)
-    methods = {label: parse(options["method"]) for label, options in comparison.methods.items()}
+    plugin = comparison.options.get("plugin")
+    methods = {label: named_method(options["method"], plugin) for label, options in comparison.methods.items()}
     taught = [label for label, method in methods.items() if method.uses_teacher]
     if taught and comparison.teacher is None and not _teacher_given(comparison):
         raise StkdError(
@@ -148,45 +145,11 @@ def _cell(
         )
         for seed in comparison.seeds
     }
-    mix = resolve_mix(
-        method,
-        kind=first.mix,
-        instances=first.instances,
-        alpha=first.alpha,
-        per_sample=first.per_sample,
-        real=first.real,
-        beside=first.beside,
-    )
-    return Cell(data, student, label, first.method, mix, runs)
+    return Cell(data, student, label, first.method, mix_of(first, method), runs)
 
 
 def _task(title: str, config: TrainConfig | DistillConfig, after: Path | None = None) -> Task:
     done = read_result(config.out) is not None
-    if done:
-        _check_same(config)
+    if done:  # it is taken as it is, so it must have been made with the same options
+        check_unchanged(config.out / "config.yaml", plain(config), else_give="another label, or another --out")
     return Task(title, config, after, done)
-
-
-def _check_same(config: TrainConfig | DistillConfig) -> None:
-    """A finished run is taken as it is, so it must have been made with the same options."""
-    file = config.out / "config.yaml"
-    try:
-        before = yaml.safe_load(file.read_text(encoding="utf-8"))
-        now = yaml.safe_load(to_yaml(config))
-        differing = [n for n in now if n in before and n not in FREE and not _same(n, before, now)]
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError, FileNotFoundError):
-        raise StkdError(f"{file} is missing or damaged; give another --out, or delete {config.out}") from None
-    if differing:
-        name = differing[0]
-        raise StkdError(
-            f"{config.out} was made with {name}={before[name]}, now {name}={now[name]}; "
-            "give the same options, another label, or another --out"
-        )
-
-
-def _same(name: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
-    if name != "teacher_weights" or None in (before[name], now[name]) or before[name] == now[name]:
-        return bool(before[name] == now[name])
-    # a comparison that was moved as a whole still has its teacher at the same place beside it
-    places = {os.path.relpath(options[name], options["out"]) for options in (before, now)}
-    return len(places) == 1

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .. import models
 from ..config import plain_value
 from ..errors import StkdError
 from ..evaluation import macs, parameters
@@ -106,16 +105,14 @@ def _path(plan: Plan, path: Path) -> str:
 
 def _size(run: Path) -> dict[str, int | None]:
     card = read_card(find_weights(run))
-    return _counted(card.model, card) if card is not None else {"parameters": None, "macs": None}
+    return _counted(card) if card is not None else {"parameters": None, "macs": None}
 
 
 @cache
-def _counted(name: str, card: Card) -> dict[str, int | None]:
+def _counted(card: Card) -> dict[str, int | None]:
     """Size of a model for the classes and images of a card."""
     try:
-        model = models.create(
-            name, num_classes=len(card.classes), in_channels=card.channels, image_size=card.size
-        ).eval()
+        model = card.build().eval()
     except StkdError:
         return {"parameters": None, "macs": None}  # weights without a name to build them by
     return {"parameters": parameters(model), "macs": macs(model, card.channels, card.size)}
@@ -139,7 +136,7 @@ def _teachers(plan: Plan) -> dict[str, Any]:
             "model": card.model if card is not None else plan.comparison.options.get("teacher"),
             "path": _path(plan, Path(path)),
             "test": result.get("test"),
-            **(_counted(card.model, card) if card is not None else {"parameters": None, "macs": None}),
+            **(_counted(card) if card is not None else {"parameters": None, "macs": None}),
         }
     return found
 
@@ -150,7 +147,7 @@ def _students(plan: Plan) -> dict[str, Any]:
     for cell in reversed(plan.cells):
         for task in cell.runs.values():
             if read_result(task.config.out) is not None and (card := read_card(find_weights(task.config.out))):
-                found[cell.student] = _counted(cell.student, card)
+                found[cell.student] = _counted(dataclasses.replace(card, model=cell.student))
                 break
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..chosen import data_of
 from ..config import DistillConfig
 from ..data import DataSet, open_data
 from ..data.decode import decode, resize_square
@@ -95,11 +97,8 @@ class Explorer:
         if data is not None:
             self.examples = self._examples(open_data(data, image_size=self.card.size))
         elif config is not None:
-            try:
-                found = open_data(config.data, labels=config.labels, image_size=config.image_size)
-                self.examples = self._examples(found)
-            except StkdError:
-                pass  # the data may be gone or elsewhere; images can be uploaded all the same
+            with contextlib.suppress(StkdError):  # the data may be gone; images can be uploaded all the same
+                self.examples = self._examples(data_of(config))
 
     def ask(self, images: Sequence[Path], others: Sequence[float], temperature: float = 1.0) -> Answer:
         """Mix images and show the mixture to all models.

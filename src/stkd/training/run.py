@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from filelock import FileLock
 
-from ..config import RunConfig, to_yaml
+from ..config import RunConfig, plain, to_yaml
 from ..errors import StkdError
 from ..files import remove_temporaries, write_atomic
 from ..locking import lock_folder
 from ..processes import process_rank
+from ..recorded import check_unchanged
 
-__all__ = ["FREE", "RunDir", "environment", "read_result"]
+__all__ = ["RunDir", "environment", "read_result"]
 
-# Options that change how fast or how safely a run goes, not what comes of it.
-FREE = {"out", "workers", "checkpoint_epochs", "checkpoint_minutes", "tensorboard"}
 _PACKAGES = ("stkd", "torch", "torchvision", "timm", "lightning-fabric", "torchmetrics", "numpy", "safetensors")
 
 
@@ -81,24 +79,12 @@ class RunDir:
         return self.path / name
 
     def _claim(self, config: RunConfig) -> None:
-        text = to_yaml(config)
         file = self._file("config.yaml")
         if not self.last.exists() and read_result(self.path) is None:
             # nothing was trained yet, so a start that failed does not stand in the way of the corrected command
-            write_atomic(file, text)
-            return
-        try:
-            before, now = yaml.safe_load(file.read_text()), yaml.safe_load(text)
-            # an option that the older version did not have yet cannot differ
-            differing = [n for n in now if n not in FREE and n in before and before[n] != now[n]]
-        except (yaml.YAMLError, TypeError, AttributeError, UnicodeDecodeError):
-            raise StkdError(f"{file} is damaged; give another --out, or delete {self.path}") from None
-        if differing:
-            name = differing[0]
-            raise StkdError(
-                f"{self.path} was started with {name}={before[name]}, now {name}={now[name]}; "
-                "give the same options to go on, or another --out"
-            )
+            write_atomic(file, to_yaml(config))
+        else:
+            check_unchanged(file, plain(config))
 
     def write_environment(self, extra: dict[str, Any]) -> None:
         """Record versions, hardware and git revision."""
