@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +34,18 @@ def header(**changes: Any) -> Header:
         "classes": tuple("abcdefghij"),
     }
     return Header(**{**fields, "steps": 2, "rows": 6, "epochs": 1, "top_k": None, "dtype": "fp32", **changes})
+
+
+def failing_at(call: int, function: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
+    """A function that raises when it is called for the n-th time."""
+    calls = itertools.count(1)
+
+    def failing(*args: Any) -> Any:
+        if next(calls) == call:
+            raise error
+        return function(*args)
+
+    return failing
 
 
 def weights(run: Path) -> bytes:
@@ -139,17 +153,8 @@ def test_other_student_seed_and_method_of_the_same_samples(full: Path, teacher_r
 def test_resumes(full: Path, tmp_path: Path) -> None:
     options = SMALL | {"teacher_cache": full, "checkpoint_minutes": 1e-9}
     stkd.distill(None, "cnn2", "digits", out=tmp_path / "whole", **options)
-    read, made = CachedTeacher.__call__, 0
-
-    def killed(self: CachedTeacher, batch: Any) -> torch.Tensor:
-        nonlocal made
-        made += 1
-        if made == 14:
-            raise KeyboardInterrupt
-        return read(self, batch)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CachedTeacher, "__call__", killed)
+        patch.setattr(CachedTeacher, "__call__", failing_at(14, CachedTeacher.__call__, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             stkd.distill(None, "cnn2", "digits", out=tmp_path / "parts", **options)
     stkd.distill(None, "cnn2", "digits", out=tmp_path / "parts", **options)
@@ -176,21 +181,13 @@ def test_command(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
 
 def test_killed_and_lengthened(full: Path, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stood stays as it was; nothing half-written is left; the end is the same as in one go."""
-    made = 0
-
-    def killed(logits: torch.Tensor, header: Header) -> Any:
-        nonlocal made
-        made += 1
-        if made == 14:
-            raise KeyboardInterrupt
-        return pack(logits, header)
 
     def write(epochs: int) -> None:
         options = SMALL | {"epochs": epochs, "dtype": "fp32"}
         stkd.cache_teacher(str(teacher_run), "digits", out=tmp_path / "parts", **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(caching, "pack", killed)
+        patch.setattr(caching, "pack", failing_at(14, pack, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             write(2)
     assert [p.name for p in (tmp_path / "parts").glob("*") if p.suffix != ".lock"].count("epoch-00000.npy") == 1
@@ -205,18 +202,9 @@ def test_killed_and_lengthened(full: Path, teacher_run: Path, tmp_path: Path, mo
 
 
 def test_disk_full(teacher_run: Path, tmp_path: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = 0
-
-    def full_later(logits: torch.Tensor, header: Header) -> Any:
-        nonlocal made
-        made += 1
-        if made == 14:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return pack(logits, header)
-
     command = ["cache", "--data", "digits", "--teacher-weights", teacher_run, *FLAGS, "--out", tmp_path / "cache"]
     with monkeypatch.context() as patch:
-        patch.setattr(caching, "pack", full_later)
+        patch.setattr(caching, "pack", failing_at(14, pack, OSError(errno.ENOSPC, "No space left on device")))
         answer = stkd(*command)
     assert answer.code == 2
     assert answer.err.count("\n") == 1
