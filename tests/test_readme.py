@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,18 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_tables_are_those_of_the_result_files() -> None:
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+def script(name: str) -> Any:
+    """A file of benchmarks/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tables_are_those_of_the_result_files() -> None:
+    tables = script("tables")
     found = set()
     for document in tables.DOCUMENTS:
         text = document.read_text()
@@ -28,7 +35,15 @@ def test_tables_are_those_of_the_result_files() -> None:
     assert found
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/stkd.md", "docs/many.md"])
+def test_picture_of_the_ablations_is_that_of_the_result_files() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    drawn = (ROOT / "docs" / "ablations.svg").read_text(encoding="utf-8")
+    if f"Matplotlib v{matplotlib.__version__}," not in drawn:
+        pytest.skip("drawn by another version of matplotlib")
+    assert script("ablations").draw() == drawn, "run python benchmarks/ablations.py"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/stkd.md", "docs/many.md", "docs/ablations.md"])
 def test_links_lead_somewhere(page: str) -> None:
     file = ROOT / page
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text())
