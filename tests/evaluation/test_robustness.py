@@ -30,9 +30,10 @@ def test_accuracies_of_several_models_on_the_same_images() -> None:
     assert list(found["one"]["top1"]) == list(CORRUPTIONS)
     assert all(len(v) == 5 for v in found["one"]["top1"].values())
     every = [a for v in found["one"]["top1"].values() for a in v]
-    assert found["one"]["mean_top1"] == pytest.approx(sum(every) / 50)
-    assert found["one"]["clean_top1"] == scores(*logits_of(model, few, data, device=CPU))["top1"]
-    assert len(seen) == 51
+    assert found["one"]["mean_top1"] == pytest.approx(sum(every) / 70)
+    clean = scores(*logits_of(model, few, data, device=CPU))["top1"]
+    assert found["one"]["clean_top1"] == pytest.approx(clean, abs=0.1)  # in bf16 where that is fast
+    assert len(seen) == 71
     again = robustness({"one": model}, few, data, device=CPU)
     assert again["one"] == found["one"]
 
@@ -72,3 +73,23 @@ def test_clean_pixels_survive_the_way_back() -> None:
     pixels = torch.from_numpy(few.images[:])  # type: ignore[index]
     expected = corrupt(pixels, "jpeg_compression", 1, torch.Generator())
     assert torch.allclose(shown[0] * 0.2023 + 0.4914, expected.float() / 255, atol=1e-5)
+
+
+def test_progress_is_shown_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = open_data("digits")
+    assert data.test is not None
+    few = Split(data.test.images[:8], data.test.labels[:8])
+
+    def look(progress: bool) -> str:
+        model = {"model": lambda images: torch.zeros(len(images), 10)}
+        robustness(model, few, data, device=CPU, corruptions=["contrast"], progress=progress)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return captured.err
+
+    assert look(True) == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert look(False) == ""
+    assert "corruptions" in look(True)

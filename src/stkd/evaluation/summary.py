@@ -37,6 +37,7 @@ def evaluate(
     corrupted: bool = False,
     foreign: DataSet | None = None,
     workers: int = 0,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Everything `stkd evaluate` shows about a model; docs/evaluate.md says what each number means.
 
@@ -46,9 +47,10 @@ def evaluate(
         split: "test", "val" or "train".
         teacher: Source of logits to agree with; its costs are measured too if it is a module.
         alone: The student trained without a teacher, to compare with class by class.
-        corrupted: Also measure the accuracy under common corruptions (51 passes).
+        corrupted: Also measure the accuracy under common corruptions (71 passes).
         foreign: Another data set, to see whether the models are less sure of its images.
         workers: Processes that decode, for sets of files.
+        progress: Whether to show a progress bar under corruptions, where stderr is a terminal.
 
     Returns:
         The scores of `scores`, `costs` and `calibration`, confusion and class_accuracy; images, split, threads and
@@ -91,7 +93,7 @@ def evaluate(
         if teacher is not None:
             found["alone"]["similarity"] = similarity_to_teacher(logits["alone"], logits["teacher"], labels)
     if corrupted:
-        found["robustness"] = robustness(models, chosen, data, device=device, workers=workers)
+        found["robustness"] = robustness(models, chosen, data, device=device, workers=workers, progress=progress)
     if foreign is not None:
         found["ood"] = _out_of_distribution(models, logits, foreign, data, device, workers)
     plain: dict[str, Any] = _plain(found)

@@ -20,10 +20,10 @@ from ..errors import StkdError
 from ..fabric import Fabric
 from ..methods import Method
 from ..methods.base import REAL
+from ..precision import fast_bfloat16
 from ..processes import process_rank
 from ..teacher import Teacher
 from .compilation import compiled
-from .device import fast_bfloat16
 
 __all__ = ["batches_after", "set_runner"]
 
