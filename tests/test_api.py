@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 import stkd
+from stkd.api import run_distill
+from stkd.config import DistillConfig
 
 SMALL = {"epochs": 2, "train_images": 128, "precision": "32", "accelerator": "cpu"}
 
@@ -50,6 +52,30 @@ def test_python_and_command_line_make_the_same_student(teacher_run: Path, tmp_pa
     assert (tmp_path / "a" / "student.safetensors").read_bytes() == (
         tmp_path / "b" / "student.safetensors"
     ).read_bytes()
+
+
+def test_who_listens_to_the_epochs_may_end_the_run(tmp_path: Path) -> None:
+    """It hears all rows so far, and the same run goes on to the same end."""
+
+    class Enough(Exception):
+        pass
+
+    heard: list[list[int]] = []
+
+    def listen(rows: Any) -> None:
+        heard.append([row["epoch"] for row in rows if "test_top1" in row])
+        if len(heard) == 2:
+            raise Enough
+
+    config = {"data": "digits", "student": "cnn2", "method": "ce", **SMALL, "epochs": 3}
+    whole = run_distill(DistillConfig(**config, out=tmp_path / "whole"))
+    parts = DistillConfig(**config, out=tmp_path / "parts")
+    with pytest.raises(Enough):
+        run_distill(parts, on_epoch=listen)
+    assert run_distill(parts, on_epoch=listen).weights.read_bytes() == whole.weights.read_bytes()
+    assert heard == [[1], [1, 2], [1, 2, 3]]
+    run_distill(parts, on_epoch=listen)
+    assert len(heard) == 3, "a finished run has no epochs left"
 
 
 def test_train_then_distil_its_run(tmp_path: Path) -> None:

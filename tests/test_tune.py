@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from stkd import api
 from stkd.config import DistillConfig
 from stkd.errors import Interrupted, StkdError
 from stkd.search import options, ranges, usual
+from stkd.training.learner import Learner
 
 optuna = pytest.importorskip("optuna")
 
@@ -118,6 +121,70 @@ def test_failed_trials_are_told_and_the_others_count(
     assert answer.code == 0
     assert "trial 2:" in answer.out
     assert "failed: the loss became NaN" in answer.out
+
+
+@pytest.fixture
+def three_epochs(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A study whose trials score as told: trial 5 begins worse than the others, though better than they end."""
+
+    def scores(self: Learner, _: object) -> dict[str, dict[str, float]]:
+        assert [self.job.data.val is None, self.job.data.test is None] == [False, True]
+        begin = 0.25 if self.config.out.name == "trial-5" else 0.3
+        return {"val": {"top1": begin if self.state.epoch < 3 else 0.2, "nll": 1.0}}
+
+    monkeypatch.setattr(Learner, "_scores", scores)
+    return [*words, "--epochs", "3"]
+
+
+def test_hopeless_trials_are_pruned(three_epochs: list[str], tmp_path: Path, stkd: Any) -> None:
+    answer = stkd(*three_epochs, "--trials", "7")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert re.fullmatch(r"trial 5: --method .*: pruned after epoch 1 of 3, validation accuracy 25.00%", lines[5])
+    assert lines[6].endswith(": validation accuracy 20.00%"), "the next one goes on"
+    assert lines[7].startswith("best of 7 trials (1 pruned): validation accuracy 20.00% "), (
+        "25 % was not the last epoch"
+    )
+    assert not (tmp_path / "study" / "trial-5" / "result.json").exists()
+    again = stkd(*three_epochs, "--trials", "7")
+    assert again.out.splitlines() == lines[7:]
+
+
+def test_nothing_is_pruned_without_evaluations_on_the_way(three_epochs: list[str], stkd: Any) -> None:
+    answer = stkd(*three_epochs, "--trials", "6", "--eval-every", "3")
+    assert answer.code == 0, answer.err
+    assert answer.out.count("validation accuracy 20.00%") == 7, "six trials and the best"
+
+
+def test_trial_that_was_killed_is_pruned_later(
+    three_epochs: list[str], tmp_path: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had told the study before counts, and is told once."""
+    assert stkd(*three_epochs, "--trials", "4").code == 0
+    run, interrupted = api.run_distill, []
+
+    def stopped(config: DistillConfig, on_epoch: api.OnEpoch, **given: Any) -> Any:
+        def stop(rows: Any) -> None:
+            on_epoch(rows)
+            if config.out.name == "trial-5" and not interrupted:
+                interrupted.append(rows[-1]["epoch"])
+                raise Interrupted(15, "stopped")
+
+        return run(config, on_epoch=stop, **given)
+
+    monkeypatch.setattr("stkd.tune.run_distill", stopped)
+    late = optuna.pruners.MedianPruner(n_warmup_steps=2)
+    monkeypatch.setattr(optuna.pruners, "MedianPruner", lambda **_: late)
+    assert stkd(*three_epochs, "--trials", "6").code == 143
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answer = stkd(*three_epochs, "--trials", "6")
+    assert answer.code == 0
+    assert interrupted == [1]
+    assert "pruned after epoch 2 of 3" in answer.out
+    study = optuna.load_study(study_name="stkd", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}")
+    assert study.trials[5].intermediate_values == {1: 0.25, 2: 0.25}
+    assert len((tmp_path / "study" / "trial-5" / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,11 @@ from .training.learner import Learner
 from .training.loop import train as train_learners
 from .training.run import RunDir, read_result
 
-__all__ = ["Result", "cache_teacher", "distill", "run_distill", "run_train", "train"]
+__all__ = ["OnEpoch", "Result", "cache_teacher", "distill", "run_distill", "run_train", "train"]
+
+
+OnEpoch = Callable[[Sequence[Mapping[str, Any]]], object]
+"""Is told the metrics so far, one row an epoch as in metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +138,18 @@ def run_distill(
     student: nn.Module | None = None,
     teacher: nn.Module | None = None,
     progress: bool = True,
+    on_epoch: OnEpoch | None = None,
 ) -> Result:
     """Distil as a config says; `data`, `student` and `teacher` stand in for what the config names.
 
     Several generations (born-again networks, Furlanello et al., ICML 2018) are runs beside each other, OUT-generation1
     and so on, each from other initial weights and taught by the one before; OUT is the last.
+
+    Args:
+        config: The options.
+        data, student, teacher: See above.
+        progress: Show a progress bar.
+        on_epoch: Called after each epoch (of the last generation); what it raises ends the run, which can be resumed.
     """
     method = method_of(config)
     if config.generations > 1 and (student is not None or not method.uses_teacher):
@@ -163,7 +175,7 @@ def run_distill(
         teacher = None
     if method.uses_teacher:
         config = with_cached_epochs(config)
-    return _run(config, method, student_of(config, student), data, teacher, progress)
+    return _run(config, method, student_of(config, student), data, teacher, progress, on_epoch)
 
 
 def student_of(config: DistillConfig, module: nn.Module | None) -> Subject:
@@ -178,6 +190,7 @@ def _run(
     data: DataSet | None,
     teacher: nn.Module | None,
     progress: bool,
+    on_epoch: OnEpoch | None = None,
 ) -> Result:
     mix = mix_of(config, method)
     run = RunDir(config)
@@ -188,7 +201,8 @@ def _run(
         fabric = make_fabric(config)
         shared = prepare(config, [method], mix, fabric, data=data, teacher=teacher)
         learner = ready(config, method, subject, shared, run, fabric)
-        train_learners([learner], shared.loader, progress=progress)
+        told = None if on_epoch is None else lambda learner: on_epoch(learner.state.rows)
+        train_learners([learner], shared.loader, progress=progress, on_epoch=told)
         if learner.lost is not None:
             raise learner.lost
         return conclude(learner)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
 
-from .api import run_distill
+from .api import OnEpoch, run_distill
 from .chosen import data_of
 from .config import DistillConfig, plain
 from .errors import StkdError
@@ -26,12 +27,31 @@ except ModuleNotFoundError:
     raise StkdError("stkd tune needs the package optuna: pip install 'stkd[tune]'") from None
 
 State = optuna.trial.TrialState
-_BEGUN = (State.RUNNING, State.COMPLETE, State.FAIL)
+_ENDED = (State.COMPLETE, State.PRUNED, State.FAIL)
 
-__all__ = ["VAL_FRACTION", "Tuned", "tune"]
+__all__ = ["VAL_FRACTION", "Trial", "Tuned", "tune"]
 
 VAL_FRACTION = 0.2
 """Share of the training images held out where the data set has no validation split of its own."""
+
+_SHELTERED = 1 / 3  # of the epochs; nothing is given up before
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one choice of options.
+
+    Attributes:
+        number: Its run directory is trial-NUMBER.
+        options: The options, as flags take them.
+        outcome: Whether it was trained to the end, given up as hopeless, or failed.
+        top1: Validation accuracy after the last epoch; None where it did not get there.
+    """
+
+    number: int
+    options: dict[str, Any]
+    outcome: Literal["finished", "pruned", "failed"]
+    top1: float | None
 
 
 @dataclass(frozen=True)
@@ -42,17 +62,20 @@ class Tuned:
         options: Best options by name, as flags take them; `method` holds those of the method.
         top1: Validation accuracy with them.
         recipe: File for `stkd distill --recipe`.
-        trials: Number, options and validation accuracy (None: failed) of all trials, best first.
+        trials: All of them, best first.
     """
 
     options: dict[str, Any]
     top1: float
     recipe: Path
-    trials: list[tuple[int, dict[str, Any], float | None]]
+    trials: list[Trial]
 
 
 def tune(config: DistillConfig, *, search: Sequence[str], trials: int, storage: str | None = None) -> Tuned:
     """Look for the options with the best validation accuracy after the last epoch.
+
+    A trial is given up when, past a third of its epochs, the best of its validation accuracies so far is below the
+    median of those that the finished trials had after the same epoch.
 
     Args:
         config: All other options; `out` is the directory of the study, trial N is the run directory out/trial-N.
@@ -82,6 +105,7 @@ class _Tuning:
             study_name="stkd",
             direction="maximize",
             load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_warmup_steps=math.ceil(config.epochs * _SHELTERED)),
         )
         self._place = f"{platform.node()}:{config.out.absolute()}"
 
@@ -97,22 +121,22 @@ class _Tuning:
         # the defaults are the first trial, so that the best is never worse on the validation images
         self.study.enqueue_trial(usual(self.config, self.ranges), skip_if_exists=True)
         while (taken := self._next(trials)) is not None:
-            number, values, lock = taken
+            trial, lock = taken
             try:
-                self._try(number, options(self.config, values))
+                self._try(trial, options(self.config, trial.params))
             finally:
                 lock.release()
         return self._tuned()
 
-    def _next(self, most: int) -> tuple[int, dict[str, float], FileLock] | None:
+    def _next(self, most: int) -> tuple[optuna.Trial, FileLock] | None:
         """A trial that was interrupted here, else a new one; no other worker of this directory gets the same."""
         with FileLock(self.config.out / ".next.lock"):
-            begun = self.study.get_trials(deepcopy=False, states=_BEGUN)
+            begun = self.study.get_trials(deepcopy=False, states=(State.RUNNING, *_ENDED))
             for trial in begun:
                 if trial.state != State.RUNNING or trial.user_attrs.get("place") != self._place:
                     continue
                 if (lock := self._hold(trial.number)) is not None:
-                    return trial.number, trial.params, lock
+                    return optuna.Trial(self.study, trial._trial_id), lock
             if len(begun) >= most:
                 return None
             new = self.study.ask()
@@ -120,9 +144,10 @@ class _Tuning:
             assert lock is not None, "nobody knows this trial yet"
             # by its number, so that a study that was interrupted draws what it would have drawn
             self.study.sampler = optuna.samplers.TPESampler(seed=100_003 * self.config.seed + new.number)
-            values = {name: _suggest(new, name, span) for name, span in self.ranges.items()}
+            for name, span in self.ranges.items():
+                _suggest(new, name, span)
             new.set_user_attr("place", self._place)
-            return new.number, values, lock
+            return new, lock
 
     def _hold(self, number: int) -> FileLock | None:
         """The lock of a trial; None while another process has it."""
@@ -133,29 +158,46 @@ class _Tuning:
             return None
         return lock
 
-    def _try(self, number: int, chosen: dict[str, Any]) -> None:
+    def _try(self, trial: optuna.Trial, chosen: dict[str, Any]) -> None:
         """Make the run of a trial and tell its outcome."""
+        title = f"trial {trial.number}: {flags(chosen)}"
         try:
-            config = dataclasses.replace(self.config, **chosen, out=self._out(number))
-            result = run_distill(config, data=self.data, progress=False)
+            config = dataclasses.replace(self.config, **chosen, out=self.config.out / f"trial-{trial.number}")
+            result = run_distill(config, data=self.data, progress=False, on_epoch=self._judge(trial))
+        except optuna.TrialPruned as pruned:
+            print(f"{title}: pruned {pruned}", flush=True)
+            self.study.tell(trial, state=State.PRUNED)
         except StkdError as error:
-            print(f"trial {number}: {flags(chosen)}: failed: {error}", flush=True)
-            self.study.tell(number, state=State.FAIL)
-            return
-        top1 = result.scores["val"]["top1"]
-        print(f"trial {number}: {flags(chosen)}: validation accuracy {top1:.2%}", flush=True)
-        self.study.tell(number, top1)
+            print(f"{title}: failed: {error}", flush=True)
+            self.study.tell(trial, state=State.FAIL)
+        else:
+            top1 = result.scores["val"]["top1"]
+            print(f"{title}: validation accuracy {top1:.2%}", flush=True)
+            self.study.tell(trial, top1)
 
-    def _out(self, number: int) -> Path:
-        return self.config.out / f"trial-{number}"
+    def _judge(self, trial: optuna.Trial) -> OnEpoch:
+        """What is to be done after each epoch of a trial: tell the study how good it is, and give it up if hopeless."""
+        told = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)  # before it was interrupted
+
+        def judge(rows: Sequence[Mapping[str, Any]]) -> None:
+            scores = {row["epoch"]: row["val_top1"] for row in rows if "val_top1" in row}
+            for epoch in sorted(scores.keys() - told):
+                trial.report(scores[epoch], epoch)
+                told.add(epoch)
+            epoch = rows[-1]["epoch"]
+            if epoch in scores and epoch < self.config.epochs and trial.should_prune():
+                raise optuna.TrialPruned(
+                    f"after epoch {epoch} of {self.config.epochs}, validation accuracy {scores[epoch]:.2%}"
+                )
+
+        return judge
 
     def _tuned(self) -> Tuned:
-        ended = self.study.get_trials(deepcopy=False, states=(State.COMPLETE, State.FAIL))
-        found = [(t.number, options(self.config, t.params), t.value) for t in ended]
-        found.sort(key=lambda trial: -1.0 if trial[2] is None else trial[2], reverse=True)
-        if not found or found[0][2] is None:
+        ended = self.study.get_trials(deepcopy=False, states=_ENDED)
+        found = sorted((self._trial(t) for t in ended), key=lambda t: -1.0 if t.top1 is None else t.top1, reverse=True)
+        if not found or found[0].top1 is None:
             raise StkdError(f"every trial in {self.config.out} failed; the lines above say why")
-        _, best, top1 = found[0]
+        best, top1 = found[0].options, found[0].top1
         left_out = {"out", "val_fraction"}
         chosen = plain(dataclasses.replace(self.config, **best))
         kept = {k: v for k, v in chosen.items() if v is not None and k not in left_out}
@@ -164,6 +206,12 @@ class _Tuning:
         write_atomic(recipe, text + yaml.safe_dump(kept, sort_keys=False))
         return Tuned(best, top1, recipe, found)
 
+    def _trial(self, trial: optuna.trial.FrozenTrial) -> Trial:
+        chosen = options(self.config, trial.params)
+        if trial.state == State.COMPLETE:
+            return Trial(trial.number, chosen, "finished", trial.value)
+        return Trial(trial.number, chosen, "pruned" if trial.state == State.PRUNED else "failed", None)
+
 
 def _with_validation(config: DistillConfig) -> DistillConfig:
     """A config with a validation split, held out where the data set has none of its own."""
@@ -171,10 +219,9 @@ def _with_validation(config: DistillConfig) -> DistillConfig:
     return config if has_one else dataclasses.replace(config, val_fraction=VAL_FRACTION)
 
 
-def _suggest(trial: optuna.Trial, name: str, span: Range) -> float:
-    value: float
+def _suggest(trial: optuna.Trial, name: str, span: Range) -> None:
+    """Have the study choose a value; the trial keeps it."""
     if span.whole:
-        value = trial.suggest_int(name, int(span.low), int(span.high))
+        trial.suggest_int(name, int(span.low), int(span.high))
     else:
-        value = trial.suggest_float(name, span.low, span.high, log=span.log)
-    return value
+        trial.suggest_float(name, span.low, span.high, log=span.log)

@@ -5,6 +5,8 @@ Example: stkd tune --data digits --teacher-weights RUN --student cnn4 --search a
 
 from __future__ import annotations
 
+from collections import Counter
+
 from jsonargparse import Namespace
 
 from ..config import DistillConfig
@@ -35,6 +37,8 @@ def run(args: Namespace) -> int:
 
     names = [name for name in args.search.split(",") if name]
     found = tune(config_from(DistillConfig, args), search=names, trials=args.trials, storage=args.storage)
-    print(f"best of {len(found.trials)} trials: validation accuracy {found.top1:.2%} with {flags(found.options)}")
+    short = Counter(trial.outcome for trial in found.trials if trial.outcome != "finished")
+    but = f" ({', '.join(f'{count} {outcome}' for outcome, count in sorted(short.items()))})" if short else ""
+    print(f"best of {len(found.trials)} trials{but}: validation accuracy {found.top1:.2%} with {flags(found.options)}")
     print(f"to train with them: stkd distill --recipe {found.recipe} --out DIR")
     return 0

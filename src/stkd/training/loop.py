@@ -14,7 +14,13 @@ from .progress import Bar
 __all__ = ["train"]
 
 
-def train(learners: Sequence[Learner], loader: TrainLoader, *, progress: bool = True) -> None:
+def train(
+    learners: Sequence[Learner],
+    loader: TrainLoader,
+    *,
+    progress: bool = True,
+    on_epoch: Callable[[Learner], object] | None = None,
+) -> None:
     """Train to the last epoch, the teacher answering once for all.
 
     A student that diverges leaves the others alone; its `lost` says why. A student that is ahead of the others, since
@@ -24,16 +30,23 @@ def train(learners: Sequence[Learner], loader: TrainLoader, *, progress: bool = 
         learners: One or more, with the same batches and epochs.
         loader: The batches.
         progress: Show a progress bar.
+        on_epoch: Called with each student that has ended an epoch, scored and kept; what it raises ends the training.
 
     Raises:
         Interrupted: A signal asked to stop; checkpoints were written.
     """
-    _Loop(learners, loader, progress).run()
+    _Loop(learners, loader, progress, on_epoch).run()
 
 
 class _Loop:
-    def __init__(self, learners: Sequence[Learner], loader: TrainLoader, progress: bool) -> None:
-        self.learners, self.loader, self.progress = learners, loader, progress
+    def __init__(
+        self,
+        learners: Sequence[Learner],
+        loader: TrainLoader,
+        progress: bool,
+        on_epoch: Callable[[Learner], object] | None,
+    ) -> None:
+        self.learners, self.loader, self.progress, self.on_epoch = learners, loader, progress, on_epoch
         self.config = learners[0].config
 
     def run(self) -> None:
@@ -67,6 +80,8 @@ class _Loop:
                 saved = time.monotonic()
         self._each(learners, Learner.settle)
         self._each(self._live(learners), Learner.end_epoch)
+        if self.on_epoch is not None:
+            self._each(self._live(learners), self.on_epoch)
 
     def _step(self, batch: Batch, learners: Sequence[Learner]) -> None:
         """A step of those who have not made it in an earlier session."""
