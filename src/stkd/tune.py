@@ -34,7 +34,7 @@ __all__ = ["VAL_FRACTION", "Trial", "Tuned", "tune"]
 VAL_FRACTION = 0.2
 """Share of the training images held out where the data set has no validation split of its own."""
 
-_SHELTERED = 1 / 3  # of the epochs; nothing is given up before
+_SHELTERED = 1 / 2  # of the epochs; accuracies before say too little about the end
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Tuned:
 def tune(config: DistillConfig, *, search: Sequence[str], trials: int, storage: str | None = None) -> Tuned:
     """Look for the options with the best validation accuracy after the last epoch.
 
-    A trial is given up when, past a third of its epochs, the best of its validation accuracies so far is below the
+    A trial is given up when, past half of its epochs, the best of its validation accuracies so far is below the
     median of those that the finished trials had after the same epoch.
 
     Args:
