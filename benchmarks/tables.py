@@ -79,14 +79,28 @@ def _percent(mean: float, std: float) -> str:
 def speed(result: dict[str, Any]) -> str:
     """Rows are figures, with what each is a ratio to."""
     lines = ["| figure | images/s | beside it | images/s | ratio |", "| --- | ---: | --- | ---: | ---: |"]
+    others = {"whole": "loop by hand, same settings", "stkd": "kd"}
     for name, found in result["figures"].items():
-        other = "bare loop, float32" if "parts" in found else "loop by hand, same settings"
+        other = "bare loop, float32" if "parts" in found else others[name.split()[0]]
         theirs, ours = (median(pair[i] for pair in found["pairs"]) for i in (0, 1))
         lines.append(f"| {name} | {ours:.0f} | {other} | {theirs:.0f} | {found['ratio']:.2f} |")
     machine = result["environment"]
     lines.append(
         f"\n{machine['gpu'] or machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}"
     )
+    return "\n".join(lines)
+
+
+def precision(result: dict[str, Any]) -> str:
+    """Rows are arithmetics."""
+    lines = ["| arithmetic | test accuracy (%) | NLL | beside float32 (points), 95 % interval |", "| --- | ---: | ---: | ---: |"]
+    for name, arm in result["arms"].items():
+        paired, difference = arm["top1"].get("paired"), ""
+        if paired:
+            low, high = (100 * x for x in (paired["low"], paired["high"]))
+            difference = f"{100 * paired['difference']:+.2f}, {low:+.2f} to {high:+.2f}"
+        scores = _percent(arm["top1"]["mean"], arm["top1"]["std"])
+        lines.append(f"| {name} | {scores} | {arm['nll']['mean']:.3f} ± {arm['nll']['std']:.3f} | {difference} |")
     return "\n".join(lines)
 
 
@@ -132,6 +146,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,
     "speed": speed,
+    "precision": precision,
     "many_students": many_students,
     "loader": loader,
     "startup": startup,

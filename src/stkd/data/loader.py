@@ -88,9 +88,11 @@ class TrainLoader:
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
         self.steps = steps_per_epoch(len(self.labels), batch_size)
         self._plan = partial(plan_epoch, len(self.labels), batch_size, mix, seed=seed, cycle=cycle)
-        self._normalised = _Normalise(data, device)
-        self._crops = BatchMemory()
         images = data.train.images
+        warm = not isinstance(images, ImageFiles) and device.type == "cpu"
+        self._at_once = _batches_at_once(data, mix.rows(batch_size)) if warm else 1
+        self._normalised = _Normalise(data, device, self._at_once)
+        self._crops = BatchMemory()
         pin = device.type == "cuda"
         self._images: Tensor | None = None
         if isinstance(images, ImageFiles):
@@ -101,8 +103,11 @@ class TrainLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from step `start` on."""
         plan = self._plan(epoch=epoch)
-        for step in range(start, len(plan)):
-            yield self._batch(plan[step])
+        for first in range(start, len(plan), self._at_once):
+            made = [self._batch(plan[step]) for step in range(first, min(first + self._at_once, len(plan)))]
+            made.reverse()
+            while made:
+                yield made.pop()
 
     def _batch(self, step: StepPlan) -> Batch:
         index = step.index.to(self.device, non_blocking=True)
@@ -138,6 +143,15 @@ class TrainLoader:
             images = self._images[index[at]].permute(0, 3, 1, 2).contiguous()
             out[at] = augment(images, "resized", crop[at], flip[at]).permute(0, 2, 3, 1)
         return out
+
+
+_AT_ONCE = 8 * 2**20
+"""Bytes of the batches that are made together on a CPU: between two training steps caches hold nothing that a batch is
+made with, so that the first takes three times as long as the next ones."""
+
+
+def _batches_at_once(data: DataSet, rows: int) -> int:
+    return max(1, _AT_ONCE // (4 * rows * data.channels * data.size**2))
 
 
 _RESIZED_AT_ONCE = 4
@@ -178,11 +192,12 @@ class _Normalise:
     Args:
         data: Whose mean and standard deviation.
         device: Where.
+        at_once: Batches that are made together.
     """
 
-    def __init__(self, data: DataSet, device: torch.device) -> None:
+    def __init__(self, data: DataSet, device: torch.device, at_once: int = 1) -> None:
         self._scale, self._shift = (t.flatten() for t in affine(data.mean, data.std, device))
-        self._memory = BatchMemory()
+        self._memory = BatchMemory(at_once)
 
     def __call__(self, pixels: Tensor, index: Tensor | None = None, lam: Tensor | None = None) -> Tensor:
         """Images float32 (R, C, H, W), channels last in memory.

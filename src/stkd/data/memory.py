@@ -12,9 +12,6 @@ from torch import Tensor
 
 __all__ = ["BatchMemory"]
 
-_KEPT = 3
-"""Buffers that are kept: the batch at work, the one being made, and one that autograd may hold on to."""
-
 _ALIGNMENT = 64  # bytes
 
 
@@ -24,9 +21,14 @@ class BatchMemory:
     Large tensors are new pages of memory each time, and the system's filling of those takes longer than the
     computation of a batch of 224 x 224 pixels. A buffer is free when the last tensor that shares its storage is gone,
     so that whoever keeps a batch keeps it unchanged.
+
+    Args:
+        at_once: Batches that are made together. Two more are kept: the one at work, and one that autograd may hold on
+            to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
+        self._kept = at_once + 2
         self._buffers: list[tuple[NDArray[np.float32], weakref.ref[NDArray[np.float32]]]] = []
 
     def take(self, *shape: int) -> Tensor:
@@ -38,7 +40,7 @@ class BatchMemory:
         view = buffer[:]  # the storage of the tensor owns this object, which therefore lives as long as that
         if place is not None:
             self._buffers[place] = (buffer, weakref.ref(view))
-        elif len(self._buffers) < _KEPT:
+        elif len(self._buffers) < self._kept:
             self._buffers.append((buffer, weakref.ref(view)))
         return torch.from_numpy(view).view(shape)
 
