@@ -93,7 +93,10 @@ def speed(result: dict[str, Any]) -> str:
 
 def precision(result: dict[str, Any]) -> str:
     """Rows are arithmetics."""
-    lines = ["| arithmetic | test accuracy (%) | NLL | beside float32 (points), 95 % interval |", "| --- | ---: | ---: | ---: |"]
+    lines = [
+        "| arithmetic | test accuracy (%) | NLL | beside float32 (points), 95 % interval |",
+        "| --- | ---: | ---: | ---: |",
+    ]
     for name, arm in result["arms"].items():
         paired, difference = arm["top1"].get("paired"), ""
         if paired:

@@ -7,21 +7,26 @@ from stkd.training.meter import Meter
 CPU = torch.device("cpu")
 
 
+def _add(meter: Meter, losses: dict[str, torch.Tensor], *others: torch.Tensor) -> None:
+    meter.add(losses, *others)
+    meter.count(len(others[1]))
+
+
 def _one_hot(*labels: int) -> torch.Tensor:
     return torch.nn.functional.one_hot(torch.tensor(labels), 3).float()
 
 
 def test_means_over_steps_and_rows() -> None:
     meter = Meter(CPU)
-    meter.add({"kl": torch.tensor(1.0)}, torch.tensor(3.0), _one_hot(0, 1), _one_hot(0, 2))
-    meter.add({"kl": torch.tensor(2.0)}, torch.tensor(5.0), _one_hot(1, 1, 1, 1), _one_hot(1, 1, 1, 0))
+    _add(meter, {"kl": torch.tensor(1.0)}, torch.tensor(3.0), _one_hot(0, 1), _one_hot(0, 2))
+    _add(meter, {"kl": torch.tensor(2.0)}, torch.tensor(5.0), _one_hot(1, 1, 1, 1), _one_hot(1, 1, 1, 0))
     assert meter.means() == {"loss": 4.0, "kl": 1.5, "accuracy": 4 / 6}
 
 
 def test_hits_are_of_the_likeliest_class_of_a_mixed_label() -> None:
     meter = Meter(CPU)
     targets = torch.tensor([[0.4, 0.6, 0.0], [0.7, 0.3, 0.0]])
-    meter.add({}, torch.tensor(0.0), _one_hot(1, 1), targets)
+    _add(meter, {}, torch.tensor(0.0), _one_hot(1, 1), targets)
     assert meter.means()["accuracy"] == 0.5
 
 
@@ -29,7 +34,7 @@ def test_first_bad_step_is_kept() -> None:
     meter = Meter(CPU)
     for value in (1.0, float("inf"), 1.0, float("nan")):
         assert meter.bad_step() in (None, 1)
-        meter.add({}, torch.tensor(value), _one_hot(0), _one_hot(0))
+        _add(meter, {}, torch.tensor(value), _one_hot(0), _one_hot(0))
     assert meter.bad_step() == 1
     meter.reset()
     assert meter.bad_step() is None
@@ -41,13 +46,13 @@ def test_state_goes_on_where_it_was() -> None:
     steps = [(torch.rand(()), torch.rand(5, 3), torch.rand(5, 3)) for _ in range(6)]
     whole, first = Meter(CPU), Meter(CPU)
     for loss, logits, targets in steps:
-        whole.add({"ce": loss}, loss, logits, targets)
+        _add(whole, {"ce": loss}, loss, logits, targets)
     for loss, logits, targets in steps[:2]:
-        first.add({"ce": loss}, loss, logits, targets)
+        _add(first, {"ce": loss}, loss, logits, targets)
     second = Meter(CPU)
     second.load_state_dict(first.state_dict())
     for loss, logits, targets in steps[2:]:
-        second.add({"ce": loss}, loss, logits, targets)
+        _add(second, {"ce": loss}, loss, logits, targets)
     assert second.means() == whole.means()
     assert (second.rows, second.steps) == (whole.rows, whole.steps)
 
@@ -55,5 +60,5 @@ def test_state_goes_on_where_it_was() -> None:
 def test_takes_no_gradient_along() -> None:
     meter = Meter(CPU)
     loss = torch.ones((), requires_grad=True)
-    meter.add({"ce": loss}, loss, _one_hot(0).requires_grad_(), _one_hot(0))
+    _add(meter, {"ce": loss}, loss, _one_hot(0).requires_grad_(), _one_hot(0))
     assert not any(value.requires_grad for value in meter.sums.values())

@@ -128,7 +128,7 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
     bare = bare_step(*bare_modules, pixels, loader.labels, config.batch_size)
 
     def ours() -> None:
-        learner.step(next(batches))
+        learner.make_step(next(batches))
 
     count = {call: _steps(call, device, seconds) for call in (bare, ours)}
     speeds = [[config.batch_size * _rate(call, device, count[call]) for call in (bare, ours)] for _ in range(pairs)]

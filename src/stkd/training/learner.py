@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..config import DistillConfig, TrainConfig
 from ..data import DataSet
-from ..data.loader import TrainLoader
+from ..data.loader import Batch, TrainLoader
 from ..errors import StkdError
 from ..evaluation import score
 from ..fabric import Fabric
@@ -24,6 +25,7 @@ from ..mixing import Mix
 from ..saved import Card, save_model
 from ..teacher import Teacher
 from ..teacher_cache import CachedTeacher
+from .capture import CapturedStep, CudaGraph, can_capture
 from .checkpoint import load_checkpoint, save_checkpoint
 from .meter import Meter
 from .optim import make_optimizer, make_schedule, usual_lr
@@ -77,6 +79,8 @@ class Learner:
         loader: The batches, for their number.
 
     Attributes:
+        step: Its step, in parts.
+        make_step: Makes a whole one, in the fastest way.
         stream: To be entered around everything that it does, where others train beside it.
         lost: Why it goes on no more.
 
@@ -107,6 +111,9 @@ class Learner:
             fabric, student, extras, optimizer, scheduler, self._make_ema(student), Meter(fabric.device), identity
         )
         self.step = Step(config, job.method, self.state, self.student, self.optimizer, teacher, watch)
+        self.make_step: Callable[[Batch], None] = self.step
+        if can_capture(config, self.step):
+            self.make_step = CapturedStep(self.step, CudaGraph())
         torch.manual_seed(config.seed + 1)  # dropout and the like; its state is part of the checkpoint
         if run.last.exists():
             self.state.load_state_dict(load_checkpoint(run.last))

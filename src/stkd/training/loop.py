@@ -87,7 +87,7 @@ class _Loop:
         """A step of those who have not made it in an earlier session."""
         due = [learner for learner in learners if learner.state.step == batch.step]
         if len(due) == 1:
-            self._each(due, lambda learner: learner.step(batch))
+            self._each(due, lambda learner: learner.make_step(batch))
         else:
             taught = next((learner.step.teach(batch) for learner in due if learner.step.teacher is not None), None)
             self._each(due, lambda learner: learner.step.learn(batch, taught if learner.step.teacher else None))

@@ -28,9 +28,10 @@ class Meter:
         self.rows = 0
         self.steps = 0
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=self.device)
+        self._step = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def add(self, losses: dict[str, Tensor], total: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Count one step.
+        """Add a step's values, on the device alone and in place; `count` counts it.
 
         Args:
             losses: Named losses.
@@ -39,12 +40,17 @@ class Meter:
             targets: (R, C); a row is a hit when its likeliest class is predicted.
         """
         for name, value in {"loss": total, **losses}.items():
-            value = value.detach().float()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            if name not in self.sums:
+                self.sums[name] = torch.zeros((), device=self.device)
+            self.sums[name] += value.detach()
         self.hits += (logits.detach().argmax(1) == targets.argmax(1)).sum()
         bad = ~torch.isfinite(total.detach()) & (self.first_bad < 0)
-        self.first_bad = torch.where(bad, self.steps, self.first_bad)
-        self.rows += len(logits)
+        self.first_bad.copy_(torch.where(bad, self._step, self.first_bad))
+        self._step += 1
+
+    def count(self, rows: int) -> None:
+        """Count a step of so many rows, on the host."""
+        self.rows += rows
         self.steps += 1
 
     def bad_step(self) -> int | None:
@@ -67,3 +73,4 @@ class Meter:
         self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
         self.hits = state["hits"].to(self.device)
         self.rows, self.steps = state["rows"], state["steps"]
+        self._step.fill_(self.steps)

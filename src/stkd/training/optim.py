@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
@@ -36,9 +37,27 @@ def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], lr: fl
         parameters: What is trained.
         lr: Peak learning rate.
     """
+    parameters = list(parameters)
+    fused = _on_cuda(parameters)  # what a CUDA graph can hold: no number in it comes from the host
     if config.optimizer == "adamw":
-        return AdamW(parameters, lr=lr, weight_decay=config.weight_decay)
-    return SGD(parameters, lr=lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay)
+        return AdamW(parameters, lr=lr, weight_decay=config.weight_decay, fused=fused or None, capturable=fused)
+    optimizer = SGD(
+        parameters,
+        lr=lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=fused or None,
+    )
+    if fused and config.momentum:
+        # torch's fused step cannot take parameters whose first gradient comes later than that of others
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def _on_cuda(parameters: Sequence[nn.Parameter]) -> bool:
+    return all(parameter.is_cuda for parameter in parameters)
 
 
 def make_schedule(config: RunConfig, optimizer: Optimizer, lr: float, steps_per_epoch: int) -> LRScheduler:

@@ -58,19 +58,31 @@ class Step:
 
     def learn(self, batch: Batch, taught: Tensor | None) -> None:
         """Change the student by a batch and what the teacher says of it."""
+        self.change(batch, taught)
+        self.count(len(batch.images))
+
+    def change(self, batch: Batch, taught: Tensor | None) -> None:
+        """The part of `learn` that is the device's: it reads tensors and changes tensors in place, nothing else."""
         state, fabric, optimizer = self.state, self.state.fabric, self.optimizer
         logits = self.student(batch.images)
         named = self._losses(batch, logits, taught)
         total: Tensor = sum(named.values(), start=torch.zeros((), device=fabric.device))
         fabric.backward(total)
         if self.config.clip_norm is not None:
-            fabric.clip_gradients(self.student, optimizer, max_norm=self.config.clip_norm)
+            # looking for values that are not finite would wait for the device in every step; the meter does without
+            norm = self.config.clip_norm
+            fabric.clip_gradients(self.student, optimizer, max_norm=norm, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad()
+        state.meter.add(named, total, logits, batch.targets)
+
+    def count(self, rows: int) -> None:
+        """What follows a change: the schedule, the average of the weights, the number of steps and rows."""
+        state = self.state
         state.scheduler.step()
         if state.ema is not None:
             state.ema.update_parameters(state.student)
-        state.meter.add(named, total, logits, batch.targets)
+        state.meter.count(rows)
 
     def _losses(self, batch: Batch, logits: Tensor, taught: Tensor | None) -> dict[str, Tensor]:
         """The named losses of the step."""
