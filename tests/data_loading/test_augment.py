@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stkd.data.augment import augment, resized_boxes, shifted
+from stkd.data.augment import resized_boxes, resized_crop, shifted
 from stkd.data.base import Augment
 
 WHOLE = (1 - 1e-7, 0.5, 0.0, 0.0)
@@ -16,6 +16,14 @@ WHOLE = (1 - 1e-7, 0.5, 0.0, 0.0)
 
 def pixels(*shape: int) -> torch.Tensor:
     return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def augment(images: torch.Tensor, kind: Augment, crop: torch.Tensor, flip: torch.Tensor) -> torch.Tensor:
+    """All of a batch (B, C, H, W), whatever the kind."""
+    if kind == "resized":
+        return resized_crop(images, crop, flip)
+    found = shifted(images.permute(0, 2, 3, 1).contiguous(), torch.arange(len(images)), kind, crop, flip)
+    return found.permute(0, 3, 1, 2).float()
 
 
 @pytest.mark.parametrize(("kind", "pad"), [("crop4", 4), ("crop8", 8)])
@@ -107,7 +115,7 @@ def test_resized_crop_shows_its_box() -> None:
 
 @pytest.mark.parametrize("kind", ["none", "crop4", "crop8"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_shifted_is_augment_of_a_part_of_the_set(kind: Augment, channels: int) -> None:
+def test_shifted_takes_images_out_of_a_set(kind: Augment, channels: int) -> None:
     images = pixels(30, channels, 12, 10)
     generator = torch.Generator().manual_seed(1)
     index = torch.randint(30, (50,), generator=generator)

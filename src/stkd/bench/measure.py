@@ -184,7 +184,9 @@ def _parts(step: Step, loader: TrainLoader, batches: Iterator[Batch], steps: int
     clock = Clock(loader.device)
     fabric = step.state.fabric
     places = [
-        (loading, "augment", "augment"),
+        (loading, "shifted", "augment"),
+        (loading, "resized_crop", "augment"),
+        (loading, "blend", "mix"),
         (loading, "mix_images", "mix"),
         (loading, "mix_labels", "mix"),
         (step, "teach", "teacher"),

@@ -11,50 +11,31 @@ from torch.nn import functional as F
 
 from .base import Augment
 
-__all__ = ["augment", "resized_boxes", "shifted"]
+__all__ = ["resized_boxes", "resized_crop", "shifted", "shifts"]
 
 _PAD = {"crop4": 4, "crop8": 8}
 _SCALE = (0.25, 1.0)
 _RATIO = (3 / 4, 4 / 3)
 
 
-def augment(images: Tensor, kind: Augment, crop: Tensor, flip: Tensor) -> Tensor:
-    """Crop and flip a batch.
-
-    Args:
-        images: uint8 (B, C, H, W).
-        kind: Which augmentation.
-        crop: float32 (B, 4), uniform in [0, 1).
-        flip: bool (B,), which images to mirror.
-
-    Returns:
-        float32 (B, C, H, W), still on the scale 0..255.
-    """
-    if kind == "none":
-        return images.float()
-    if kind == "resized":
-        return _resized_crop(images, crop, flip)
-    return _windows(images, _PAD[kind], crop, flip).float()
-
-
 def shifted(images: Tensor, index: Tensor, kind: Augment, crop: Tensor, flip: Tensor) -> Tensor:
-    """The same as `augment` for the kinds that shift or do nothing, out of a whole set and without leaving uint8.
+    """Images padded with black, cropped and mirrored, or as they are: out of a whole set on a CPU.
 
     Args:
         images: uint8 (N, H, W, C).
         index: int64 (B,), which images.
-        kind, crop, flip: As for `augment`.
+        kind: Which augmentation, but not "resized".
+        crop: float32 (B, 4), uniform in [0, 1).
+        flip: bool (B,), which images to mirror.
 
     Returns:
         uint8 (B, H, W, C).
     """
     if kind == "none":
         return images.flatten(1).index_select(0, index).view(-1, *images.shape[1:])  # rows are copied fastest
-    if images.device.type != "cpu":
-        return _windows(images[index].permute(0, 3, 1, 2), _PAD[kind], crop, flip).permute(0, 2, 3, 1)
     _, height, width, _ = images.shape
     source, out = images.numpy(), np.zeros((len(index), *images.shape[1:]), np.uint8)
-    starts = ((crop[:, :2] * (2 * _PAD[kind] + 1)).long() - _PAD[kind]).tolist()
+    starts = shifts(kind, crop).tolist()
     for row, i, (y, x), mirror in zip(out, index.tolist(), starts, flip.tolist(), strict=True):
         target = row[:, ::-1] if mirror else row
         inside = source[i, max(0, y) : height + y, max(0, x) : width + x]
@@ -63,13 +44,9 @@ def shifted(images: Tensor, index: Tensor, kind: Augment, crop: Tensor, flip: Te
     return torch.from_numpy(out)
 
 
-def _windows(images: Tensor, pad: int, crop: Tensor, flip: Tensor) -> Tensor:
-    """Shifted windows (B, C, H, W) of images padded with black, mirrored."""
-    shift = (crop[:, :2] * (2 * pad + 1)).long()
-    windows = F.pad(images, [pad] * 4).unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)
-    rows = torch.arange(len(images), device=images.device)
-    cropped = windows[rows, :, shift[:, 0], shift[:, 1]]
-    return torch.where(flip.view(-1, 1, 1, 1), cropped.flip(3), cropped)
+def shifts(kind: Augment, crop: Tensor) -> Tensor:
+    """Rows and columns (B, 2), int64, by which a kind of augmentation that shifts moves images up and left."""
+    return (crop[:, :2] * (2 * _PAD[kind] + 1)).long() - _PAD[kind]
 
 
 def resized_boxes(crop: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
@@ -94,7 +71,17 @@ def resized_boxes(crop: Tensor, height: int | Tensor, width: int | Tensor) -> Te
     return torch.stack([crop[:, 2] * (height - box_h), crop[:, 3] * (width - box_w), box_h, box_w], dim=1)
 
 
-def _resized_crop(images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
+def resized_crop(images: Tensor, crop: Tensor, flip: Tensor) -> Tensor:
+    """Random-resized-crops of a batch, mirrored.
+
+    Args:
+        images: uint8 (B, C, H, W).
+        crop: float32 (B, 4), as for `resized_boxes`.
+        flip: bool (B,), which images to mirror.
+
+    Returns:
+        float32 (B, C, H, W), still on the scale 0..255.
+    """
     height, width = images.shape[2:]
     top, left, box_h, box_w = resized_boxes(crop, height, width).unbind(1)
     sign = torch.where(flip, -1.0, 1.0)

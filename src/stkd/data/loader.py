@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from ..blending import blend
 from ..mixing import Mix, Parts, mix_images, mix_labels
-from .augment import augment, shifted
+from .augment import resized_crop, shifted, shifts
 from .base import Augment, DataSet, ImageFiles, Split
 from .files import FileStream, centred
+from .fused import virtual
 from .memory import BatchMemory
 from .plan import StepPlan, plan_epoch, steps_per_epoch
 
@@ -91,6 +93,8 @@ class TrainLoader:
         images = data.train.images
         warm = not isinstance(images, ImageFiles) and device.type == "cpu"
         self._at_once = _batches_at_once(data, mix.rows(batch_size)) if warm else 1
+        self._fused = device.type != "cpu" and augmentation != "resized" and not isinstance(images, ImageFiles)
+        self._virtual = virtual
         self._normalised = _Normalise(data, device, self._at_once)
         self._crops = BatchMemory()
         pin = device.type == "cuda"
@@ -109,29 +113,46 @@ class TrainLoader:
             while made:
                 yield made.pop()
 
+    def compile(self) -> None:
+        """On a GPU make one kernel of what makes a batch; where that fails, it stays as it is, with a note."""
+        if not self._fused or self._virtual is not virtual:
+            return
+        self._virtual = torch.compile(virtual, dynamic=False)
+        try:
+            next(self.epoch(0))
+        except Exception as error:  # whatever the compiler raises
+            self._virtual = virtual
+            reason = (str(error).splitlines() or [""])[0][:120]
+            warnings.warn(f"batches are made uncompiled ({type(error).__name__}: {reason})", stacklevel=2)
+
     def _batch(self, step: StepPlan) -> Batch:
         index = step.index.to(self.device, non_blocking=True)
-        pixels = self._pixels(step, index)
-        real, parts = self.mix.real_rows(len(pixels)), step.parts
+        real, parts = self.mix.real_rows(len(index)), step.parts
         if self.world > 1:
             # The whole batch is made everywhere, since partners may lie in another process's rows.
             parts = parts.rows(slice(self.rank, None, self.world))
             real = len(range(self.rank, real, self.world))
         parts = parts.to(self.device)
         labels = self.labels[index]
-        if parts.boxes is None:
-            images, lam = self._normalised(pixels, parts.index, parts.lam), parts.lam
-        else:
-            cut, lam = mix_images(pixels.permute(0, 3, 1, 2), parts)
+        if parts.boxes is not None:
+            cut, lam = mix_images(self._pixels(step, index).permute(0, 3, 1, 2), parts)
             images = self._normalised(cut.permute(0, 2, 3, 1))
+        elif self._fused:
+            images, lam = self._from_set(step, index, parts.index, parts.lam, self._normalised.affine), parts.lam
+            images = images.permute(0, 3, 1, 2)
+        else:
+            images, lam = self._normalised(self._pixels(step, index), parts.index, parts.lam), parts.lam
         targets = mix_labels(labels, parts.index, lam, self.num_classes)
         parts = Parts(parts.index, lam, parts.boxes)
         return Batch(images, targets, labels, index, parts, real, step.epoch, step.step)
 
     def _pixels(self, step: StepPlan, index: Tensor) -> Tensor:
-        """Augmented images (B, H, W, C): uint8, or float32 where crops of a set in memory are resized."""
+        """Augmented images (B, H, W, C): uint8, or float32 on a GPU or where crops of a set in memory are resized."""
         if self._images is None:
             return self._files.take(step.epoch, step.step).to(self.device, non_blocking=True)
+        if self._fused:
+            own, one = torch.arange(len(index), device=self.device)[:, None], torch.ones(1, device=self.device)
+            return self._from_set(step, index, own, one.expand(len(index), 1), (one, torch.zeros_like(one)))
         crop, flip = step.crop.to(self.device, non_blocking=True), step.flip.to(self.device, non_blocking=True)
         if self.augmentation != "resized":
             return shifted(self._images, index, self.augmentation, crop, flip)
@@ -141,8 +162,16 @@ class TrainLoader:
         for start in range(0, len(index), chunk):
             at = slice(start, start + chunk)
             images = self._images[index[at]].permute(0, 3, 1, 2).contiguous()
-            out[at] = augment(images, "resized", crop[at], flip[at]).permute(0, 2, 3, 1)
+            out[at] = resized_crop(images, crop[at], flip[at]).permute(0, 2, 3, 1)
         return out
+
+    def _from_set(
+        self, step: StepPlan, index: Tensor, of: Tensor, lam: Tensor, affine: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        assert self._images is not None
+        crop, flip = step.crop.to(self.device, non_blocking=True), step.flip.to(self.device, non_blocking=True)
+        shift = None if self.augmentation == "none" else shifts(self.augmentation, crop)
+        return self._virtual(self._images, index, shift, flip, of, lam, affine)
 
 
 _AT_ONCE = 8 * 2**20
@@ -196,7 +225,8 @@ class _Normalise:
     """
 
     def __init__(self, data: DataSet, device: torch.device, at_once: int = 1) -> None:
-        self._scale, self._shift = (t.flatten() for t in affine(data.mean, data.std, device))
+        scale, shift = affine(data.mean, data.std, device)
+        self.affine = scale.flatten(), shift.flatten()
         self._memory = BatchMemory(at_once)
 
     def __call__(self, pixels: Tensor, index: Tensor | None = None, lam: Tensor | None = None) -> Tensor:
@@ -211,9 +241,9 @@ class _Normalise:
             lam = torch.ones(len(pixels), 1, device=pixels.device)
         height, width, channels = pixels.shape[1:]
         # by rows of pixels: the CPU works on long rows of numbers, not on three channels at a time
-        affine = (self._scale.repeat(width), self._shift.repeat(width))
+        scale, shift = (t.repeat(width) for t in self.affine)
         out = self._memory.take(len(index), height, width * channels) if pixels.device.type == "cpu" else None
-        images = blend(pixels.flatten(2), index, lam, affine, out)
+        images = blend(pixels.flatten(2), index, lam, (scale, shift), out)
         return images.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 

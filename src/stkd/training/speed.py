@@ -56,6 +56,7 @@ def speed_up(
         record["teachers"] = speed_up_teacher(config, method, teacher, loader, fabric, work)
     fast = student
     if compile == "all":
+        loader.compile()
         student.train()
 
         def answer(module: nn.Module, images: Tensor) -> Tensor:
