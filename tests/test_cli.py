@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -101,6 +102,28 @@ def test_evaluate(student_run: Path, stkd: Any) -> None:
     shown = stkd("evaluate", student_run)
     assert f"{found['top1']:.2%}" in shown.out
     assert f"{found['params']:,}" in shown.out
+
+
+def test_evaluate_leaves_what_it_found_for_the_page(student_run: Path, stkd: Any) -> None:
+    file = student_run / "evaluation.json"
+    stkd("evaluate", student_run, "--split", "val")
+    stkd("evaluate", student_run, "--data", "digits")
+    assert not file.exists()  # the page shows the run's own test images
+    found = json.loads(stkd("evaluate", student_run, "--json").out)
+    assert json.loads(file.read_text()).items() >= found.items()
+
+
+def test_evaluate_of_a_run_that_cannot_be_written_shows_what_it_found(
+    student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("stkd.evaluated.write_atomic", fail)
+    with pytest.warns(UserWarning, match="the run's page will not show this: Read-only file system"):
+        answer = stkd("evaluate", student_run)
+    assert answer.code == 0
+    assert "top-1 accuracy" in answer.out
 
 
 def test_evaluate_of_a_model_alone_has_no_agreement(teacher_run: Path, stkd: Any) -> None:

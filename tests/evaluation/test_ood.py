@@ -23,6 +23,16 @@ def test_auroc_is_scikit_learns() -> None:
     assert ood_scores(known, known)["auroc"] == pytest.approx(0.5)
 
 
+def test_histograms_are_numpys() -> None:
+    generator = torch.Generator().manual_seed(0)
+    known, foreign = 5 * torch.randn(300, 5, generator=generator), torch.randn(200, 5, generator=generator)
+    known[0, 0] = 1e4  # a confidence of exactly 1
+    found = ood_scores(known, foreign)
+    for logits, name in ((known, "histogram"), (foreign, "foreign_histogram")):
+        counts, _ = np.histogram(logits.double().softmax(1).amax(1), 20, (0, 1))
+        assert found[name] == pytest.approx(list(counts / len(logits)))
+
+
 def test_foreign_images_are_brought_to_the_models_input() -> None:
     data = open_data("digits")
     pixels = np.full((4, 3, 16, 16), 51, np.uint8)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from stkd.errors import StkdError
+from stkd.evaluated import keep_evaluation
 from stkd.report import write_report
 from stkd.report.record import panels_of, read_record
 
@@ -64,9 +65,25 @@ def test_sections_of_predictions_are_there(page: str) -> None:
         "Class by class",
         "Where they disagree",
         "Virtual samples",
+        "Along lambda",
         "Again",
     ]
     assert len(re.findall(r'<img[^>]* src="data:image/png;base64,[^"]+" alt="[^"]+"', page)) > 12
+
+
+def test_what_was_evaluated_of_the_runs_is_on_the_page(comparison: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(comparison, tmp_path / "comparison"))
+
+    def measured(top1: float) -> dict[str, Any]:
+        return {"top1": {"fog": [top1] * 5}, "mean_top1": top1, "clean_top1": 0.9}
+
+    for spec, top1 in (("ce", 0.1234), ("kd", 0.2345)):
+        keep_evaluation(copy / f"{spec}-0", {"robustness": {"model": measured(top1), "teacher": measured(0.5432)}})
+    text = body(write_report(copy).read_text())
+    table = text[text.index('id="robustness"') : text.index('id="again"')]
+    for number in ("12.34", "23.45", "54.32"):
+        assert f">{number}<" in table
+    assert 'id="foreign"' not in text
 
 
 def test_a_second_page_looks_at_no_model(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:

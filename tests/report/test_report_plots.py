@@ -10,6 +10,14 @@ import pytest
 from stkd.report.looks import COLOURS, TEACHER, looks
 from stkd.report.plots import Point, curves, dots, pareto, tradeoff
 from stkd.report.plots_of_predictions import class_changes, heat_map, reliability
+from stkd.report.plots_under_stress import (
+    by_corruption,
+    by_severity,
+    confidences,
+    corruption_map,
+    lines_along,
+    pair_along,
+)
 
 LOOKS = looks(["alone", "kd"])
 BINS = {"confidence": [0.3, 0.9], "accuracy": [0.2, 0.95], "count": [10.0, 90.0]}
@@ -27,6 +35,12 @@ FIGURES = {
     "reliability": reliability({"kd": BINS}, LOOKS),
     "heat map": heat_map("kd", [[0.8, 0.2], [None, None]], ["a", "b"]),
     "changes": class_changes([str(i) for i in range(50)], [i / 50 - 0.5 for i in range(50)], "kd minus alone"),
+    "by severity": by_severity({"alone": [0.9, 0.5], "kd": [0.8, 0.6]}, LOOKS),
+    "by corruption": by_corruption({"kd": {"glass_blur": [0.4, 0.2], "fog": [0.6, 0.2]}}, LOOKS),
+    "corruptions": corruption_map("kd", {"glass_blur": [0.4, 0.2], "fog": [0.6, 0.2]}, 0.6),
+    "confidences": confidences([0.25, 0.75], [1, 0], "<others>"),
+    "along": lines_along([0, 0.5, 1], {"kd": [0.9, 0.5, 0.9]}, "same answer", LOOKS),
+    "pair": pair_along([0, 1], ("<a>", "b"), {"kd": [[0.9, 0], [0, 0.8]]}, LOOKS),
 }
 
 
@@ -38,6 +52,17 @@ def test_plotly_knows_every_property(name: str) -> None:
 def test_curves_are_means_over_the_epochs_that_all_seeds_have() -> None:
     lines = [t for t in FIGURES["curves"]["data"] if t.get("name")]
     assert [(t["name"], t["x"], t["y"]) for t in lines] == [("alone", [1, 3], [0.2, 0.5])]
+
+
+def test_accuracies_under_corruptions_are_means_over_severities() -> None:
+    marks = FIGURES["by corruption"]["data"][0]
+    assert marks["y"] == ["glass blur", "fog"]
+    assert marks["x"] == pytest.approx([0.3, 0.4])
+
+
+def test_names_in_figures_of_other_images_are_text() -> None:
+    for name in ("confidences", "pair"):
+        assert "<" not in str([t["name"] for t in FIGURES[name]["data"]]) + str(FIGURES[name]["layout"]["xaxis"])
 
 
 def test_pareto_front() -> None:

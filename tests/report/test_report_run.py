@@ -11,6 +11,7 @@ import yaml
 
 from stkd.cli import main
 from stkd.errors import StkdError
+from stkd.evaluated import kept_evaluation
 from stkd.inspection import read_config
 from stkd.report import write_report
 from stkd.report.evidence import evidence_of
@@ -63,6 +64,31 @@ def test_class_names_are_text(evil_run: Path) -> None:
     assert "&lt;b&gt;cat" in page
     assert len(page) < 6_000_000
     assert "<img src=x" in (evil_run / "README.md").read_text()  # as text in Markdown's backquotes
+
+
+def test_what_was_evaluated_is_on_the_page(student_run: Path, teacher_run: Path, pictures: Path) -> None:
+    before = write_report(student_run).read_text()
+    assert "Along lambda" in before
+    assert 'id="robustness"' not in before
+    assert 'id="foreign"' not in before
+    command = ["evaluate", str(student_run), "--robustness", "--ood", f"folder:{pictures}"]
+    assert main([*command, "--alone", str(teacher_run)]) == 0
+    page = write_report(student_run).read_text()
+    kept = kept_evaluation(student_run)
+    assert kept is not None
+    table = page[page.index('id="robustness"') : page.index('id="foreign"')]
+    for who in ("teacher", "alone", "model"):
+        assert f">{100 * kept['robustness'][who]['mean_top1']:.2f}<" in table
+    for name in ("glass blur", "elastic transform"):
+        assert name in table
+    assert f"AUROC {kept['ood']['model']['auroc']:.3f}" in page
+    assert f"{kept['ood']['images']} images of folder" in page
+    assert len(page.encode()) < 6_000_000
+    evidence = evidence_of(student_run)
+    assert evidence is not None
+    assert evidence.along is not None
+    for name in ("kl", "agreement"):
+        assert evidence.along[name] == kept["virtual"][name]
 
 
 def test_unfinished_runs_and_other_folders_are_one_line(student_run: Path, tmp_path: Path) -> None:

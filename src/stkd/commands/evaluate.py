@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -25,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Do it."""
+    from ..evaluation.table import show_evaluation
     from ..inspection import evaluate_run
 
     found = evaluate_run(
@@ -32,8 +35,18 @@ def run(args: Namespace) -> int:
     )
     if args.json:
         print(json.dumps(found))
-        return 0
-    from ..evaluation.table import show_evaluation
-
-    show_evaluation(found, str(args.run))
+    else:
+        show_evaluation(found, str(args.run))
+    if args.split == "test" and args.data is None:
+        _keep(args.run, found)
     return 0
+
+
+def _keep(run: Path, found: dict[str, Any]) -> None:
+    """Leave it beside the run for its page, if that can be written."""
+    from ..evaluated import keep_evaluation
+
+    try:
+        keep_evaluation(run, found)
+    except OSError as error:
+        warnings.warn(f"the run's page will not show this: {error.strerror} ({run})", stacklevel=2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,10 @@ from .predictions import logits_of
 
 __all__ = ["foreign_logits", "ood_scores"]
 
+_BINS = 20  # of confidence, from 0 to 1
 
-def ood_scores(known: Tensor, foreign: Tensor) -> dict[str, float]:
+
+def ood_scores(known: Tensor, foreign: Tensor) -> dict[str, Any]:
     """How well the likeliest class's probability tells known images from foreign ones.
 
     Args:
@@ -30,7 +33,8 @@ def ood_scores(known: Tensor, foreign: Tensor) -> dict[str, float]:
 
     Returns:
         auroc (chance that a known image gets more confidence than a foreign one; 0.5 is a coin), mean_confidence of the
-        known and foreign_confidence of the foreign images.
+        known and foreign_confidence of the foreign images, and histogram and foreign_histogram: the share of images in
+        each of 20 equal bins of confidence.
     """
     from torchmetrics.functional.classification import binary_auroc
 
@@ -40,7 +44,14 @@ def ood_scores(known: Tensor, foreign: Tensor) -> dict[str, float]:
         "auroc": float(binary_auroc(torch.cat([inside, outside]), truth)),
         "mean_confidence": float(inside.mean()),
         "foreign_confidence": float(outside.mean()),
+        "histogram": _shares(inside),
+        "foreign_histogram": _shares(outside),
     }
+
+
+def _shares(confidence: Tensor) -> list[float]:
+    shares: list[float] = (torch.histc(confidence, _BINS, 0, 1) / len(confidence)).tolist()
+    return shares
 
 
 def foreign_logits(

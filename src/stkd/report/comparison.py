@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..errors import StkdError
+from ..evaluated import kept_evaluation
 from ..files import write_atomic
-from . import sections
+from . import sections, stress
 from .comparison_table import scores_table
 from .evidence import Evidence, evidence_of
-from .looks import looks
+from .looks import Look, looks
 from .page import Section, page
 from .parts import code, details, facts, figure, grid, panel, paragraph
 from .plots import curves, dots
-from .record import RECORD, Panel, panels_of, read_record
+from .record import RECORD, Panel, Row, panels_of, read_record
 from .run import read_metrics
 from .story import joined, percent
 from .tradeoffs import tradeoffs
@@ -91,6 +92,9 @@ class _Page:
             Section("classes", "Class by class", self._paneled(self._changes)),
             Section("disagreement", "Where they disagree", self._paneled(self._examples(sections.disagreement))),
             Section("virtual", "Virtual samples", self._paneled(self._examples(sections.virtual))),
+            Section("lambda", "Along lambda", self._paneled(self._along)),
+            Section("robustness", "Corrupted images", self._paneled(self._stressed(stress.robustness))),
+            Section("foreign", "Foreign images", self._paneled(self._stressed(stress.foreign))),
             Section("again", "Again", self._again(again)),
         ]
         return page(title, lead, shown, [p.name for p in self.panels])
@@ -193,6 +197,22 @@ class _Page:
             return make(self.found[i][row.name], row.name) if row is not None and row.name in self.found[i] else []
 
         return of_panel
+
+    def _along(self, i: int) -> list[str]:
+        main = self.panels[i].main()
+        return stress.along_lambda(self.found[i], self.looks, "" if main is None else main.name)
+
+    def _stressed(self, make: Callable[[stress.Kept, Mapping[str, Look]], list[str]]) -> Callable[[int], list[str]]:
+        def of_panel(i: int) -> list[str]:
+            kept = {row.name: self._evaluation(row) for row in self.panels[i].finished}
+            return make({name: found for name, found in kept.items() if found is not None}, self.looks)
+
+        return of_panel
+
+    def _evaluation(self, of: Row) -> dict[str, Any] | None:
+        """Of the first seed that was evaluated."""
+        found = (kept_evaluation(self.path / run["path"]) for run in of.runs)
+        return next((kept for kept in found if kept is not None), None)
 
     def _again(self, again: str) -> list[str]:
         environment = self.record["environment"]

@@ -26,6 +26,7 @@ from ..evaluation import (
     scores,
     structure_correlation,
 )
+from ..evaluation.transfer import virtual_transfer
 from ..files import write_atomic
 from ..inspection import OpenRun, open_run
 from ..saved import find_weights
@@ -71,6 +72,8 @@ class Evidence:
         student, teacher: What they say; None without a teacher.
         correlation: Of the student's class similarities with the teacher's.
         disagreements, virtual: Examples.
+        along: Teacher and student on virtual samples along lambda, as `virtual_transfer` says, and of each pair of
+            classes the two probabilities of these alone; None without a teacher.
     """
 
     classes: list[str]
@@ -81,6 +84,7 @@ class Evidence:
     correlation: float | None
     disagreements: list[Example]
     virtual: list[Example]
+    along: dict[str, Any] | None
 
 
 def evidence_of(run: Path, teacher: Path | None = None) -> Evidence | None:
@@ -134,7 +138,22 @@ def _look(run: OpenRun) -> Evidence:
         correlation=None if taught is None else _correlation(logits, taught, labels),
         disagreements=[] if taught is None else disagreements(logits, taught, split, data),
         virtual=[] if run.teacher is None else virtual_examples(run),
+        along=None if taught is None else _along_lambda(run, taught, labels),
     )
+
+
+def _along_lambda(run: OpenRun, taught: Tensor, labels: Tensor) -> dict[str, Any] | None:
+    assert run.teacher is not None
+    assert run.data.test is not None
+    if labels.min() == labels.max():
+        return None
+    likeness = class_similarity(taught, labels)
+    device, workers = run.device, run.config.workers
+    found = virtual_transfer(run.model, run.teacher, run.data.test, run.data, likeness, device=device, workers=workers)
+    for pair in found["pairs"]:
+        for who in ("teacher", "student"):
+            pair[who] = [[_round(v) for v in row] for row in pair[who][:, pair["classes"]].tolist()]
+    return found
 
 
 def _cost(model: nn.Module, data: DataSet) -> dict[str, float]:

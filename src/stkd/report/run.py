@@ -11,11 +11,12 @@ import yaml
 
 from ..config import DistillConfig, TrainConfig
 from ..errors import StkdError
+from ..evaluated import kept_evaluation
 from ..files import write_atomic
 from ..inspection import read_config
 from ..saved import find_weights, read_card
 from ..training.run import read_result
-from . import sections
+from . import sections, stress
 from .evidence import Answers, Evidence, evidence_of
 from .looks import Look, looks
 from .page import Section, page
@@ -45,12 +46,13 @@ def write_run(path: Path) -> Path:
     evidence, why = _evidence(path)
     metrics = read_metrics(path)
     name = "student" if isinstance(config, DistillConfig) else "model"
-    known = looks([name, "train"])
+    known = looks([name, "train", "alone"])
     teacher = _teacher_name(config)
     shown = [
         Section("scores", "Scores", _scores(config, result, evidence, name, teacher)),
         Section("curves", "Curves", _curves(metrics, evidence, name)),
         *_of_evidence(evidence, name, known),
+        *_of_evaluation(path, name, known),
         Section("again", "Again", _again(config, path)),
     ]
     lead = paragraph(story_of_run(config, result, teacher)) + (paragraph(why, soft=True) if why else "")
@@ -81,6 +83,16 @@ def _of_evidence(evidence: Evidence | None, name: str, known: dict[str, Look]) -
         Section("classes", "Class by class", changes),
         Section("disagreement", "Where they disagree", sections.disagreement(evidence, name)),
         Section("virtual", "Virtual samples", sections.virtual(evidence, name)),
+        Section("lambda", "Along lambda", stress.along_lambda(found, known, name)),
+    ]
+
+
+def _of_evaluation(path: Path, name: str, known: dict[str, Look]) -> list[Section]:
+    evaluation = kept_evaluation(path)
+    kept = {} if evaluation is None else {name: evaluation}
+    return [
+        Section("robustness", "Corrupted images", stress.robustness(kept, known)),
+        Section("foreign", "Foreign images", stress.foreign(kept, known)),
     ]
 
 

@@ -11,7 +11,7 @@ from .looks import TEACHER, Look
 from .parts import Cell, Picture, figure, gallery, grid, paragraph, table
 from .plots_of_predictions import CHANGES, class_changes, heat_map, reliability
 
-__all__ = ["calibration", "changes", "disagreement", "similarity", "virtual"]
+__all__ = ["calibration", "changes", "disagreement", "similarity", "the", "virtual"]
 
 _CALIBRATION = ("model", "ECE as trained", "ECE after scaling", "T")
 
@@ -63,7 +63,7 @@ def similarity(found: Found) -> list[str]:
     maps = []
     for name, matrix in matrices.items():
         close = f" Correlation with the teacher's: {said[name]:.3f}." if name in said else ""
-        maps.append(figure(heat_map(name, matrix, classes), f"Similarity of classes as {_the(name)} sees it.{close}"))
+        maps.append(figure(heat_map(name, matrix, classes), f"Similarity of classes as {the(name)} sees it.{close}"))
     few = f" The first {len(matrices[next(iter(matrices))])} classes are shown." if len(classes) > 100 else ""
     return [
         paragraph(
@@ -75,7 +75,8 @@ def similarity(found: Found) -> list[str]:
     ]
 
 
-def _the(name: str) -> str:
+def the(name: str) -> str:
+    """A model's name inside a sentence."""
     return "the teacher" if name == "teacher" else f"“{name}”"
 
 
