@@ -143,6 +143,31 @@ def test_goes_round_a_shorter_cache(full: Path, teacher_run: Path, tmp_path: Pat
     assert yaml.safe_load((cached.out / "config.yaml").read_text())["sample_epochs"] == 3
 
 
+def test_a_finished_run_needs_its_cache_no_more(full: Path, teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
+    """Nor a cache that is still as short as it was; a run of other options is refused all the same."""
+    command = ["distill", "--data", "digits", "--student", "cnn2", *FLAGS, "--teacher-cache", full, "--epochs", "5"]
+    assert stkd(*command, "--out", tmp_path / "run").code == 0
+    longer = ["--teacher-weights", teacher_run, "--dtype", "fp32", "--epochs", "5", "--out", full]
+    assert stkd("cache", "--data", "digits", *FLAGS, *longer).code == 0
+    assert "was finished before" in stkd(*command, "--out", tmp_path / "run").out
+    shutil.rmtree(full)
+    again = stkd(*command, "--out", tmp_path / "run")
+    assert again.code == 0, again.err
+    assert "was finished before" in again.out
+    for flag in ("--sample-epochs", "--seed"):
+        assert stkd(*command, flag, "2", "--out", tmp_path / "run").code == 2
+
+
+def test_comparison_from_a_shorter_cache(full: Path, tmp_path: Path, stkd: Any) -> None:
+    """The second call finds the runs as they were asked for."""
+    command = ["compare", "--data", "digits", "--students", "cnn2", "--methods", "stkd", "--seeds", "1", *FLAGS]
+    command += ["--epochs", "5", "--teacher-cache", str(full), "--out", str(tmp_path / "out"), "--jobs", "1"]
+    for _ in range(2):
+        answer = stkd(*command)
+        assert answer.code == 0, answer.err + answer.out
+        shutil.rmtree(full, ignore_errors=True)
+
+
 def test_other_student_seed_and_method_of_the_same_samples(full: Path, teacher_run: Path, tmp_path: Path) -> None:
     options = SMALL | {"seed": 7, "data_seed": 0, "method": "stkd:temperature=2", "lr": 0.1}
     cached = stkd.distill(None, "cnn4", "digits", out=tmp_path / "cached", teacher_cache=full, **options)

@@ -14,9 +14,11 @@ from .errors import StkdError
 from .fabric import Fabric
 from .methods import Method
 from .mixing import Mix
+from .opened import read_config
 from .saved import Card, find_weights, read_card
 from .teacher import Teacher, read_classes, teacher_of
 from .teacher_cache import CachedTeacher, need_header
+from .training.run import read_result
 from .training.samples import describe_samples
 
 __all__ = ["check_fit", "choose_teacher", "with_cached_epochs"]
@@ -25,11 +27,16 @@ __all__ = ["check_fit", "choose_teacher", "with_cached_epochs"]
 def with_cached_epochs(config: DistillConfig) -> DistillConfig:
     """A config whose `sample_epochs` say how a run that is longer than its cache goes round it.
 
+    Of a finished run they are those that it had: its cache may be gone by now, or longer.
+
     Raises:
         StkdError: There is no such cache, or it holds fewer epochs than are asked for.
     """
     if config.teacher_cache is None:
         return config
+    if read_result(config.out) is not None:
+        had = config.sample_epochs or read_config(config.out).sample_epochs
+        return dataclasses.replace(config, sample_epochs=had)
     held = need_header(config.teacher_cache).epochs
     wanted = min(config.epochs, config.sample_epochs or config.epochs)
     if wanted <= held:

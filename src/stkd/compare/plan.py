@@ -14,6 +14,7 @@ from ..errors import StkdError
 from ..methods import Method
 from ..mixing import Mix
 from ..recorded import check_unchanged
+from ..teaching import with_cached_epochs
 from ..training.run import read_result
 from .spec import Comparison
 
@@ -110,7 +111,7 @@ def plan(comparison: Comparison, out: Path) -> Plan:
 
 
 def _teacher_given(comparison: Comparison) -> bool:
-    return any(comparison.options.get(name) for name in ("teacher_weights", "teacher_pretrained"))
+    return any(comparison.options.get(name) for name in ("teacher_weights", "teacher_pretrained", "teacher_cache"))
 
 
 def _teachers(comparison: Comparison, out: Path) -> dict[str, Task]:
@@ -151,5 +152,6 @@ def _cell(
 def _task(title: str, config: TrainConfig | DistillConfig, after: Path | None = None) -> Task:
     done = read_result(config.out) is not None
     if done:  # it is taken as it is, so it must have been made with the same options
-        check_unchanged(config.out / "config.yaml", plain(config), else_give="another label, or another --out")
+        asked = with_cached_epochs(config) if isinstance(config, DistillConfig) else config
+        check_unchanged(config.out / "config.yaml", plain(asked), else_give="another label, or another --out")
     return Task(title, config, after, done)
