@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Interrupted", "StkdError", "unknown"]
+__all__ = ["Busy", "Interrupted", "StkdError", "unknown"]
 
 
 class StkdError(Exception):
     """Bad input from outside (a path, a name, a file, a number). The command line prints it and exits with code 2."""
+
+
+class Busy(StkdError):
+    """Another process is at work where this one wants to be."""
 
 
 class Interrupted(Exception):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import StkdError
+from .errors import Busy, StkdError
 
 __all__ = ["lock_folder"]
 
@@ -15,14 +15,15 @@ def lock_folder(folder: Path) -> FileLock:
     """Make a folder and lock it for this process until the lock is released.
 
     Raises:
-        StkdError: Another process has it, or it cannot be written.
+        Busy: Another process has it.
+        StkdError: It cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise StkdError(f"another process is writing to {folder}; wait for it, or give another --out") from None
+        raise Busy(f"another process is writing to {folder}; wait for it, or give another --out") from None
     except OSError as error:
         raise StkdError(f"cannot write to {folder}: {error.strerror}; give --out a directory of yours") from None
     return lock

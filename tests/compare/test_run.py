@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from stkd.compare import workers
+from stkd.compare import schedule, workers
+from stkd.compare.plan import plan
 from stkd.compare.run import compare
 from stkd.compare.spec import Comparison
 from stkd.config import DistillConfig
 from stkd.inspection import evaluate_run
+from stkd.locking import lock_folder
 from stkd.statistics import holm, paired_difference
 
 
@@ -165,6 +167,40 @@ def test_mistake_in_the_library_fails_one_run(tiny: dict[str, Any], tmp_path: Pa
     assert len(found["cells"][2]["runs"]) == 1
 
 
+def test_what_another_process_is_making_is_taken_from_it(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other runs are made meanwhile."""
+    config = plan(Comparison.of(tiny), tmp_path).cells[0].runs[0].config
+    lock, said, made = lock_folder(config.out), list[str](), list[int]()
+
+    def note(self: schedule._Display, text: str) -> None:
+        said.append(text)
+        if text.startswith("[6/7]"):
+            lock.release()
+            assert workers.attempt(config) is None
+            made.append((config.out / "student.safetensors").stat().st_mtime_ns)
+
+    monkeypatch.setattr(schedule._Display, "note", note)
+    found = compare(Comparison.of(tiny), tmp_path, jobs=1)
+    assert [(len(c["runs"]), c["failed"]) for c in found["cells"]] == [(2, [])] * 3
+    assert [text for text in said if not text.startswith("[")] == [
+        "digits cnn2 ce, seed 0: another process is making it; its result is waited for"
+    ]
+    assert said[-1].startswith("[7/7] digits cnn2 ce, seed 0: ")
+    assert made == [(config.out / "student.safetensors").stat().st_mtime_ns], "it is not made again"
+
+
+def test_what_another_process_leaves_unfinished_is_made(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A teacher too, for which all others wait."""
+    tiny |= {"methods": {"kd": "kd"}, "seeds": 1}
+    lock = lock_folder(tmp_path / "digits" / "teacher")
+    monkeypatch.setattr(schedule._Display, "note", lambda self, text: lock.release())
+    assert len(compare(Comparison.of(tiny), tmp_path, jobs=1)["cells"][0]["runs"]) == 1
+
+
 # ---- several processes, killed and stopped ----
 
 
@@ -238,7 +274,8 @@ def test_a_process_that_dies_fails_its_run_alone(tmp_path: Path) -> None:
         while not (tmp_path / "a" / "checkpoints" / "last.pt").exists():
             time.sleep(0.01)
         os.kill(pool._processes[0][0].pid or 0, signal.SIGKILL)
-        assert list(pool.wait(30)) == [(endless, "its process was killed by signal 9; is the memory full?")]
+        killed = workers.Failure("its process was killed by signal 9; is the memory full?")
+        assert list(pool.wait(30)) == [(endless, killed)]
         short = DistillConfig(**given, epochs=1, out=tmp_path / "b")
         pool.start(short)
         assert list(pool.wait(60)) == [(short, None)]

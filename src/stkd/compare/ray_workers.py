@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from ..errors import Interrupted, StkdError
-from .workers import Config, Outcome, attempt
+from .workers import Config, Failure, Outcome, attempt
 
 try:
     import ray
@@ -47,7 +47,7 @@ class RayWorkers:
         share = min(1.0, gpus / self.size)
         self._attempt = ray.remote(num_cpus=threads, num_gpus=share, max_retries=0)(_attempt)
         self._threads = threads
-        self._under_way: dict[ray.ObjectRef[str | None], Config] = {}
+        self._under_way: dict[ray.ObjectRef[Failure | None], Config] = {}
 
     def start(self, config: Config) -> None:
         self._under_way[self._attempt.remote(config, self._threads)] = config
@@ -65,19 +65,19 @@ class RayWorkers:
         ray.shutdown()
 
 
-def _attempt(config: Config, threads: int) -> str | None:
+def _attempt(config: Config, threads: int) -> Failure | None:
     import torch
 
     torch.set_num_threads(threads)
     try:
         return attempt(config)
     except Interrupted as stop:
-        return str(stop)
+        return Failure(str(stop))
 
 
-def _outcome(reference: ray.ObjectRef[str | None]) -> str | None:
+def _outcome(reference: ray.ObjectRef[Failure | None]) -> Failure | None:
     try:
-        why: str | None = ray.get(reference)
+        failure: Failure | None = ray.get(reference)
     except ray.exceptions.RayError as error:
-        why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    return why
+        failure = Failure(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+    return failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -22,22 +23,31 @@ Failures = dict[Path, str]
 """Run directory to the reason in one line."""
 
 _LOOK = 0.2  # seconds between looks for a signal
+_RETRY = 1.0  # seconds between looks whether another process has let go of a run
 
 
 class _Queue:
-    """Runs in order; one that needs a teacher waits for it."""
+    """Runs in order; one that needs a teacher waits for it, one that another process is making comes last."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self.waiting = [task for task in tasks if not task.done]
         self.failures: Failures = {}
         self._open = {task.config.out for task in self.waiting}
+        self._look_at: dict[Path, float] = {}
 
     def take(self) -> Task | None:
         """The next run that can be made now."""
         for place, task in enumerate(self.waiting):
-            if task.after not in self._open:
+            if task.after not in self._open and self._look_at.get(task.config.out, 0.0) <= time.monotonic():
                 return self.waiting.pop(place)
         return None
+
+    def put_back(self, task: Task) -> bool:
+        """Take a run up again later; returns whether this is the first time."""
+        first = task.config.out not in self._look_at
+        self._look_at[task.config.out] = time.monotonic() + _RETRY
+        self.waiting.append(task)
+        return first
 
     def end(self, task: Task, why: str | None) -> list[Task]:
         """Note the outcome of a run; returns it, and those that cannot be made any more."""
@@ -77,10 +87,17 @@ def run_all(tasks: Iterable[Task], workers: Workers) -> Failures:
                 while len(running) < workers.size and (task := queue.take()) is not None:
                     running[task.config.out] = task
                     workers.start(task.config)
-                for config, why in workers.wait(_LOOK):
-                    for task in queue.end(running.pop(config.out), why):
-                        ended += 1
-                        display.ended(task, queue.failures.get(task.config.out))
+                if not running:
+                    time.sleep(_LOOK)  # all that is left is being made by other processes
+                for config, failure in workers.wait(_LOOK) if running else ():
+                    task = running.pop(config.out)
+                    if failure is not None and failure.held:
+                        if queue.put_back(task):
+                            display.note(f"{task.title}: another process is making it; its result is waited for")
+                    else:
+                        for known in queue.end(task, None if failure is None else failure.why):
+                            ended += 1
+                            display.ended(known, queue.failures.get(known.config.out))
                 if signals.received is not None:
                     display.note("stopping; the runs under way write their checkpoints")
                     workers.stop()

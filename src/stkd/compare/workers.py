@@ -8,19 +8,35 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
 from ..config import DistillConfig, TrainConfig
-from ..errors import Interrupted, StkdError
+from ..errors import Busy, Interrupted, StkdError
 
-__all__ = ["Here", "Outcome", "Processes", "Workers", "attempt"]
+__all__ = ["Failure", "Here", "Outcome", "Processes", "Workers", "attempt"]
 
 Config = TrainConfig | DistillConfig
-Outcome = tuple[Config, str | None]
-"""A run that has ended, and why it failed in one line, None if it did not."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run was not made.
+
+    Attributes:
+        why: In one line.
+        held: Whether another process is making it.
+    """
+
+    why: str
+    held: bool = False
+
+
+Outcome = tuple[Config, Failure | None]
+"""A run that has ended, and why it was not made, None if it was."""
 
 
 class Workers(Protocol):
@@ -45,11 +61,11 @@ class Workers(Protocol):
         """Free everything at once."""
 
 
-def attempt(config: Config) -> str | None:
+def attempt(config: Config) -> Failure | None:
     """Make a run.
 
     Returns:
-        Why it failed, in one line, or None.
+        Why it was not made, or None.
 
     Raises:
         Interrupted: A signal asked to stop.
@@ -64,9 +80,9 @@ def attempt(config: Config) -> str | None:
     except Interrupted:
         raise
     except StkdError as error:
-        return str(error)
+        return Failure(str(error), held=isinstance(error, Busy))
     except Exception as error:  # whatever a model, a plug-in or a library does, the other runs go on
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}")
     return None
 
 
@@ -134,20 +150,20 @@ class Processes:
             assert isinstance(pipe, Connection)
             place = pipes[pipe]
             try:
-                why: str | None = pipe.recv()
+                failure: Failure | None = pipe.recv()
             except (EOFError, ConnectionError):
-                why = self._bury(place)
+                failure = self._bury(place)
             self._idle.append(place)
-            ended.append((self._busy.pop(place), why))
+            ended.append((self._busy.pop(place), failure))
         return ended
 
-    def _bury(self, place: int) -> str:
+    def _bury(self, place: int) -> Failure:
         process, pipe = self._processes.pop(place)
         pipe.close()
         process.join()
         code = process.exitcode or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"its process {how}" + ("; is the memory full?" if code == -signal.SIGKILL else "")
+        return Failure(f"its process {how}" + ("; is the memory full?" if code == -signal.SIGKILL else ""))
 
     def stop(self) -> None:
         for place in self._busy:
