@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from hypothesis import settings
 from PIL import Image
 
 from stkd.cli import main
+from stkd.data import sources
+from stkd.methods import methods
+from stkd.models import models
+from stkd.registry import Registry
 
 # Sums depend on the number of threads in their last digits, so every process of the tests has the same.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -88,6 +94,22 @@ def teacher_run(_teacher_run: Path, tmp_path: Path) -> Path:
 def student_run(_student_run: Path, tmp_path: Path) -> Path:
     """A finished `stkd distill` of cnn2 on digits with a validation split, 2 epochs; a copy."""
     return Path(shutil.copytree(_student_run, tmp_path / "student_run"))
+
+
+@pytest.fixture
+def forget() -> Iterator[Callable[[], None]]:
+    """Forgets all plug-ins, as a new process would; what a test registers is gone after it."""
+    registries: tuple[Registry[Any], ...] = (methods, models, sources)
+    known = [{entry.name: entry for entry in registry.entries()} for registry in registries]
+
+    def back() -> None:
+        for registry, entries in zip(registries, known, strict=True):
+            registry._entries = dict(entries)
+        for name in [name for name in sys.modules if name.startswith("stkd_plugin_")]:
+            del sys.modules[name]
+
+    yield back
+    back()
 
 
 @pytest.fixture

@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Busy", "Interrupted", "StkdError", "unknown"]
+__all__ = ["Busy", "Interrupted", "StkdError", "UnknownName", "unknown"]
 
 
 class StkdError(Exception):
     """Bad input from outside (a path, a name, a file, a number). The command line prints it and exits with code 2."""
+
+
+class UnknownName(StkdError):
+    """Nothing goes by this name here; a plug-in may know it."""
 
 
 class Busy(StkdError):
@@ -28,7 +32,7 @@ class Interrupted(Exception):
         self.signum = signum
 
 
-def unknown(kind: str, name: str, names: Iterable[str]) -> StkdError:
+def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
     """An error for a name that does not exist, with the nearest ones that do.
 
     Args:
@@ -44,4 +48,4 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> StkdError:
         if near
         else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
     )
-    return StkdError(f"unknown {kind} {name!r}; {hint}")
+    return UnknownName(f"unknown {kind} {name!r}; {hint}")

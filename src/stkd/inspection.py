@@ -16,7 +16,7 @@ from .config import DistillConfig, TrainConfig
 from .data import DataSet, open_data
 from .errors import StkdError
 from .evaluation import evaluate
-from .opened import open_model_for, open_teacher_of, read_config
+from .opened import asking_for_plugin, open_model_for, open_teacher_of, read_config
 from .saved import Card, find_weights, load_model
 
 __all__ = ["OpenRun", "evaluate_run", "open_run", "predict_images", "read_config"]
@@ -70,12 +70,14 @@ def open_run(run: Path, *, data_spec: str | None = None, teacher: Path | None = 
         raise StkdError(f"{run} is not a run directory; give one that 'stkd train' or 'stkd distill' wrote")
     config = read_config(run)
     device = _device()
-    model, card = load_model(run)
-    data = _open_data(config, data_spec)
+    with asking_for_plugin(run):
+        model, card = load_model(run)
+        data = _open_data(config, data_spec)
     if data.classes and data.classes != card.classes:
         raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
     data = _as_trained(data, card)
-    found = open_teacher_of(config, data, device)
+    with asking_for_plugin(run):
+        found = open_teacher_of(config, data, device)
     if found is None and teacher is not None:
         found = open_model_for(teacher, data, device)
     return OpenRun(run, config, model.to(device), data, found, device)
@@ -152,10 +154,12 @@ def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[d
 
     if top < 1:
         raise StkdError(f"--top must be at least 1, got {top}")
-    model, card = load_model(run)
-    config = read_config(run) if run.is_dir() else None
+    with asking_for_plugin(run):
+        model, card = load_model(run)
+        config = read_config(run) if run.is_dir() else None
+        teacher = None if config is None else open_teacher_of(config, card, torch.device("cpu"))
     asked: dict[str, Callable[[Tensor], Tensor]] = {"student" if isinstance(config, DistillConfig) else "model": model}
-    if config is not None and (teacher := open_teacher_of(config, card, torch.device("cpu"))) is not None:
+    if teacher is not None:
         asked["teacher"] = teacher
     scale, shift = affine(card.mean, card.std, torch.device("cpu"))
     found: list[dict[str, Any]] = []

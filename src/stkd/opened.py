@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,12 +13,12 @@ from torch import Tensor, nn
 
 from .config import DistillConfig, TrainConfig, build
 from .data import DataSet
-from .errors import StkdError
+from .errors import StkdError, UnknownName
 from .options import checked
 from .saved import Card
 from .teacher import Teacher, open_teacher, teacher_of
 
-__all__ = ["open_model_for", "open_teacher_of", "read_config"]
+__all__ = ["asking_for_plugin", "open_model_for", "open_teacher_of", "read_config"]
 
 
 def read_config(run: Path) -> TrainConfig | DistillConfig:
@@ -35,6 +37,26 @@ def read_config(run: Path) -> TrainConfig | DistillConfig:
         return build(TrainConfig, checked(TrainConfig, options))
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, StkdError):
         raise StkdError(f"{file} is damaged; give another run") from None
+
+
+@contextmanager
+def asking_for_plugin(run: Path | None) -> Iterator[None]:
+    """Where a name is unknown while a run is opened, ask for the plug-in that the run was made with.
+
+    It is not loaded unasked: a run directory may come from anywhere, and a plug-in is executed.
+
+    Raises:
+        StkdError: In place of the error about the name.
+    """
+    try:
+        yield
+    except UnknownName as error:
+        plugin = None
+        if run is not None and (run / "config.yaml").is_file():
+            plugin = read_config(run).plugin
+        if plugin is None:
+            raise
+        raise StkdError(f"{error}; {run} was made with a plug-in, which is executed: give --plugin {plugin}") from None
 
 
 def open_teacher_of(
@@ -62,7 +84,8 @@ def open_model_for(path: Path, data: DataSet | Card, device: torch.device) -> nn
     Raises:
         StkdError: It cannot be read, or does not know the classes.
     """
-    return _Answering(open_teacher(None, path, data).to(device))
+    with asking_for_plugin(path):
+        return _Answering(open_teacher(None, path, data).to(device))
 
 
 class _Answering(nn.Module):

@@ -100,7 +100,7 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
     try:
         module = card.build()
     except StkdError as error:
-        raise StkdError(
+        raise type(error)(
             f"{file} holds a {card.model}, which cannot be built by name ({error}); "
             "load the weights into your own module with stkd.models.load"
         ) from None

@@ -14,7 +14,7 @@ from .errors import StkdError
 from .fabric import Fabric
 from .methods import Method
 from .mixing import Mix
-from .opened import read_config
+from .opened import asking_for_plugin, read_config
 from .saved import Card, find_weights, read_card
 from .teacher import Teacher, read_classes, teacher_of
 from .teacher_cache import CachedTeacher, need_header
@@ -105,7 +105,8 @@ def _live(config: DistillConfig, data: DataSet, module: nn.Module | None) -> tup
         return Teacher(module, card, data), data
     if not data.classes:
         data = dataclasses.replace(data, classes=_classes_of_teacher(config, data))
-    return teacher_of(config, data), data
+    with asking_for_plugin(config.teacher_weights):
+        return teacher_of(config, data), data
 
 
 def _classes_of_teacher(config: DistillConfig, data: DataSet) -> tuple[str, ...]:

@@ -83,7 +83,8 @@ def test_weights_alone_and_data_that_are_gone(student_run: Path, files: list[Pat
     assert explorer.ask(files[:2], [0.5]).kl is None
     config = student_run / "config.yaml"
     config.write_text(config.read_text().replace("data: digits", f"data: folder:{tmp_path / 'gone'}"))
-    assert Explorer(student_run).examples == []
+    with pytest.warns(UserWarning, match="there are no examples: .*gone does not exist"):
+        assert Explorer(student_run).examples == []
     with pytest.raises(StkdError, match="gone"):
         Explorer(student_run, f"folder:{tmp_path / 'gone'}")
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from stkd.methods import methods
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "extending.md"
 PLUGIN = PAGE.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
 """The example of the documentation."""
 
 
-@pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
-    list(methods)  # so that the package's own are there
-    monkeypatch.setattr(methods, "_entries", dict(methods._entries))
-    for name in ("stkd_plugin_mine", "stkd_plugin_broken"):
-        monkeypatch.setitem(sys.modules, name, sys)  # so that its absence is what comes back
-        monkeypatch.delitem(sys.modules, name)
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 def test_new_method_in_less_than_twenty_lines(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from ..options import Parser
+from ._plugin import add_plugin, load_given
 
 SUMMARY = "score a finished run"
 
@@ -22,6 +23,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--alone", type=Path | None, metavar="RUN", help="the student trained alone, to compare with")
     parser.add_argument("--robustness", action="store_true", help="accuracy under common corruptions (71 passes)")
     parser.add_argument("--ood", type=str | None, metavar="KIND[:PATH]", help="confidence on another data set")
+    add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, which holds more than the table")
 
 
@@ -30,6 +32,7 @@ def run(args: Namespace) -> int:
     from ..evaluation.table import show_evaluation
     from ..inspection import evaluate_run
 
+    load_given(args.plugin)
     found = evaluate_run(
         args.run, split=args.split, data_spec=args.data, alone=args.alone, corrupted=args.robustness, ood=args.ood
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ..options import Parser
+from ._plugin import add_plugin, load_given
 
 SUMMARY = "mix images and see what teacher and student say, in the browser"
 
@@ -16,6 +17,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="run directory, or weights written by stkd")
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="data set to take examples from")
     parser.add_argument("--port", type=int | None, metavar="N", help="TCP port on 127.0.0.1 [first free from 7860]")
+    add_plugin(parser)
 
 
 def run(args: Namespace) -> int:
@@ -25,6 +27,7 @@ def run(args: Namespace) -> int:
     from ..explore.page import serve  # first, since it says at once if Gradio is missing
     from ..explore import Explorer  # isort: skip
 
+    load_given(args.plugin)
     page, address = serve(Explorer(args.run, args.data), f"stkd explore: {args.run}", args.port)
     print(f"{args.run}: open {address} in a browser on this machine; Ctrl-C ends it", flush=True)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ..options import Parser
+from ._plugin import add_plugin, load_given
 
 SUMMARY = "classify images with a run's student"
 
@@ -17,6 +18,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="run directory, or weights written by stkd")
     parser.add_argument("images", type=Path, nargs="+", help="image files")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to show [5]")
+    add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -24,6 +26,7 @@ def run(args: Namespace) -> int:
     """Do it."""
     from ..inspection import predict_images
 
+    load_given(args.plugin)
     found = predict_images(args.run, args.images, top=args.top)
     if args.json:
         print(json.dumps(found))

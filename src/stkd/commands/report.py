@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ..options import Parser
+from ._plugin import add_plugin, load_given
 
 SUMMARY = "write the page of a run or of a comparison"
 
@@ -14,11 +15,13 @@ SUMMARY = "write the page of a run or of a comparison"
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("path", type=Path, help="directory of a run or of a comparison")
+    add_plugin(parser)
 
 
 def run(args: Namespace) -> int:
     """Do it."""
     from ..report import write_report
 
+    load_given(args.plugin)
     print(write_report(args.path))
     return 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..data.splits import take
 from ..errors import StkdError
 from ..evaluation import latency
 from ..mixing import Parts, mix_images
-from ..opened import open_teacher_of, read_config
+from ..opened import asking_for_plugin, open_teacher_of, read_config
 from ..saved import load_model
 
 __all__ = ["Answer", "Explorer", "shares"]
@@ -85,20 +85,23 @@ class Explorer:
     """
 
     def __init__(self, run: Path, data: str | None = None) -> None:
-        model, self.card = load_model(run)
-        config = read_config(run) if run.is_dir() else None
-        cpu = torch.device("cpu")  # one image at a time, and what most users of a small model have
-        self.models: dict[str, nn.Module] = {}
-        if config is not None and (teacher := open_teacher_of(config, self.card, cpu)) is not None:
-            self.models["teacher"] = teacher
+        with asking_for_plugin(run):
+            model, self.card = load_model(run)
+            config = read_config(run) if run.is_dir() else None
+            cpu = torch.device("cpu")  # one image at a time, and what most users of a small model have
+            teacher = None if config is None else open_teacher_of(config, self.card, cpu)
+        self.models: dict[str, nn.Module] = {} if teacher is None else {"teacher": teacher}
         self.models["student" if isinstance(config, DistillConfig) else "model"] = model
         self.latency_ms = {w: latency(m, self.card.channels, self.card.size, 1) for w, m in self.models.items()}
         self.examples: list[tuple[Pixels, str]] = []
         if data is not None:
             self.examples = self._examples(open_data(data, image_size=self.card.size))
         elif config is not None:
-            with contextlib.suppress(StkdError):  # the data may be gone; images can be uploaded all the same
-                self.examples = self._examples(data_of(config))
+            try:
+                with asking_for_plugin(run):
+                    self.examples = self._examples(data_of(config))
+            except StkdError as error:  # images can be uploaded all the same
+                warnings.warn(f"there are no examples: {error}", stacklevel=2)
 
     def ask(self, images: Sequence[Path], others: Sequence[float], temperature: float = 1.0) -> Answer:
         """Mix images and show the mixture to all models.

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
-from ..errors import StkdError, unknown
+from ..errors import StkdError, UnknownName, unknown
 from ..registry import Registry
 from . import external
 
@@ -102,8 +102,8 @@ def _reused(rest: str, num_classes: int, in_channels: int, image_size: int | Non
     return ReusedClassifier(backbone, int(width), num_classes, torch.zeros(2, in_channels, size, size))
 
 
-def _unknown(name: str) -> StkdError:
+def _unknown(name: str) -> UnknownName:
     for source in ("timm", "torchvision"):
         if name in external.names(source):
-            return StkdError(f"unknown model {name!r}; did you mean {source}/{name}?")
+            return UnknownName(f"unknown model {name!r}; did you mean {source}/{name}?")
     return unknown("model", name, models)

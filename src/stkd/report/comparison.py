@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class _Page:
                 weights = self.path / teacher["path"] if teacher else None
                 evidence = evidence_of(self.path / row.runs[0]["path"], weights)
             except StkdError as error:
+                warnings.warn(f"the page shows no predictions of {row.name}, {of.name}: {error}", stacklevel=2)
                 self.notes.append(f"No predictions of {row.name}, {of.name}: {error}.")
                 continue
             if evidence is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def _evidence(path: Path) -> tuple[Evidence | None, str]:
     try:
         found = evidence_of(path)
     except StkdError as error:
+        warnings.warn(f"the page shows no predictions: {error}", stacklevel=2)
         return None, f"This page shows no predictions: {error}."
     return found, "" if found else "This page shows no predictions: the data set has no labelled test images."
 
