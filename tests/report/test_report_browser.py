@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from stkd.evaluated import keep_evaluation
+from stkd.evaluation import CORRUPTIONS
 from stkd.report import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'stkd[dev]'")
@@ -77,6 +79,15 @@ def report(comparison: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def evil_report(evil_run: Path) -> Path:
+    """With an evaluation, as `stkd evaluate --robustness --ood` leaves it."""
+    shares = [0.05] * 20
+    ood = {"auroc": 0.5, "mean_confidence": 0.5, "foreign_confidence": 0.5}
+    ood |= {"histogram": shares, "foreign_histogram": shares}
+    spoilt = {"top1": {name: [0.5] * 5 for name in CORRUPTIONS}, "mean_top1": 0.5, "clean_top1": 0.9}
+    models = ("model", "teacher", "alone")
+    found: dict[str, Any] = {"robustness": dict.fromkeys(models, spoilt)}
+    found["ood"] = {"data": "<img src=x onerror=alert(1)>", "images": 9, **dict.fromkeys(models, ood)}
+    keep_evaluation(evil_run, found)
     return write_report(evil_run)
 
 
@@ -201,4 +212,6 @@ def test_a_run_with_odd_class_names_opens(visit: Any, evil_report: Path) -> None
     page = visit(evil_report).page
     page.evaluate("drawAll()")
     page.locator(".plot .main-svg").last.wait_for()
+    assert page.locator("#robustness .plot .main-svg").count() > 0
+    assert page.locator("#foreign .plot").count() == 3
     assert page.locator("img").count() == page.locator(".gallery img").count() > 0

@@ -49,8 +49,8 @@ def robustness(kept: Kept, looks: Mapping[str, Look]) -> list[str]:
     rows = [_row(name, m, known[name]) for name, m in models.items()]
     header = ["model", "clean (%)", "mean (%)", "kept (%)", *(f"{group} (%)" for group in GROUPS)]
     caption = (
-        f"Accuracy: of clean images, mean over {count} corruptions and five severities, how much that is of the clean "
-        "one, and the mean over the corruptions of each kind."
+        f"Accuracy on clean images, mean over {count} corruptions and five severities, how much of the clean accuracy "
+        "is kept, and means over the corruptions of each kind."
     )
     return [
         paragraph(
