@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +113,19 @@ def forget() -> Iterator[Callable[[], None]]:
 
     yield back
     back()
+
+
+@pytest.fixture
+def gradio() -> Iterator[None]:
+    """Gradio, or the test is skipped. It closes neither its event loops nor the socket of a port that is taken; they go
+    with the test, so that Python does not complain about them in the middle of another one.
+    """
+    pytest.importorskip("gradio", reason="Gradio is not installed (stkd[explore])")
+    yield
+    asyncio.set_event_loop(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

@@ -64,10 +64,10 @@ def executed() -> bool:
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "explore"])
 def test_plugin_is_asked_for_and_not_executed_unasked(
-    command: str, run: Path, image: Path, plugin: Path, stkd: Any
+    command: str, run: Path, image: Path, plugin: Path, stkd: Any, request: pytest.FixtureRequest
 ) -> None:
     if command == "explore":
-        pytest.importorskip("gradio", reason="Gradio is not installed (stkd[explore])")
+        request.getfixturevalue("gradio")
     answer = stkd(command, run, *([image] if command == "predict" else []))
     assert answer.code == 2
     assert "unknown model 'linear'" in answer.err
@@ -87,8 +87,8 @@ def test_with_the_plugin(run: Path, image: Path, plugin: Path, stkd: Any, forget
     assert json.loads(found.out)[0].keys() == {"image", "student", "teacher"}
 
 
+@pytest.mark.usefixtures("gradio")
 def test_explore_with_the_plugin(run: Path, plugin: Path, stkd: Any) -> None:
-    pytest.importorskip("gradio", reason="Gradio is not installed (stkd[explore])")
     with socket.socket() as taken:  # the last thing to go wrong, after the run was opened
         taken.bind(("127.0.0.1", 0))
         taken.listen()

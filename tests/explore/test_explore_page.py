@@ -19,18 +19,16 @@ from PIL import Image
 from stkd.explore import Explorer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_gradio = pytest.mark.skipif(
-    not __import__("importlib.util").util.find_spec("gradio"), reason="Gradio is not installed (stkd[explore])"
-)
 
 
 @pytest.fixture
-def address(student_run: Path) -> Iterator[str]:
+def address(student_run: Path, gradio: None) -> Iterator[str]:
     from stkd.explore.page import serve
 
     page, address = serve(Explorer(student_run), "explore a run")
     yield address
     page.close(verbose=False)
+    page.server.thread.join(60)  # close() itself gives up after a few seconds
 
 
 @pytest.fixture
@@ -44,7 +42,6 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@needs_gradio
 def test_page(address: str, browser: Any, tmp_path: Path) -> None:
     page = browser.new_page()
     page.set_default_timeout(20_000)
@@ -100,7 +97,6 @@ def test_page(address: str, browser: Any, tmp_path: Path) -> None:
     assert complaints == []
 
 
-@needs_gradio
 def test_only_this_machine_can_ask_and_large_files_are_refused(address: str) -> None:
     import httpx
 
@@ -119,7 +115,7 @@ def test_only_this_machine_can_ask_and_large_files_are_refused(address: str) -> 
     assert httpx.get(f"{address}gradio_api/file=/etc/passwd", timeout=30).status_code == 403
 
 
-@needs_gradio
+@pytest.mark.usefixtures("gradio")
 def test_port_that_is_taken(teacher_run: Path, stkd: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
