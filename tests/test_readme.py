@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stkd.commands import commands
 from stkd.methods import parse
+from stkd.options import Parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "results" / "README.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 
 
 def script(name: str) -> Any:
@@ -43,13 +52,41 @@ def test_picture_of_the_ablations_is_that_of_the_result_files() -> None:
     assert script("ablations").draw() == drawn, "run python benchmarks/ablations.py"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/stkd.md", "docs/many.md", "docs/ablations.md"])
-def test_links_lead_somewhere(page: str) -> None:
-    file = ROOT / page
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text())
-    assert links
-    for link in links:
-        assert link.startswith("https://") or (file.parent / link).exists(), link
+def anchors(page: Path) -> set[str]:
+    """What links into a page may name: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Every line of a document's code that begins with `stkd`, its words; comments are left out."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("stkd ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_flags_of_commands_exist(page: Path) -> None:
+    for _, name, *words in commands_in(page.read_text()):
+        parser = Parser()
+        commands()[name].add_arguments(parser)
+        known = {flag for action in parser._actions for flag in action.option_strings}
+        assert {word for word in words if word.startswith("--")} <= known, (name, words)
+
+
+def test_commands_are_found_in_documents() -> None:
+    assert sum(len(commands_in(page.read_text())) for page in PAGES) > 20
 
 
 def test_methods_named_exist() -> None:

@@ -1,4 +1,4 @@
-"""The whole story in a minute: a teacher, and a small student that has seen few digits, taught in four ways."""
+"""The whole story in a few minutes: a teacher, and a small student that has seen few digits, taught in four ways."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def distill_many(
     Args:
         teacher: As in `stkd.distill`.
         students: For each the name of its run directory below `out`, and its own options: `student` (a model name or
-            any module), `method`, `seed` and those of the optimiser.
+            any module), `method`, `seed` and those of the optimiser but `epochs` and `batch_size`.
         data: "KIND:PATH" or a data set.
         method: Of the students that name none.
         out: Folder of the run directories; the same call again resumes.

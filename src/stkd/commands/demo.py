@@ -1,4 +1,4 @@
-"""Teacher, student alone, mixup, KD and STKD on handwritten digits, in under two minutes."""
+"""Teacher, student alone, mixup, KD and STKD on handwritten digits, in a few minutes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from ..options import Parser
 
-SUMMARY = "see it work on digits, in under two minutes"
+SUMMARY = "see it work on digits, in a few minutes"
 
 
 def add_arguments(parser: Parser) -> None:

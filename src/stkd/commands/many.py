@@ -1,7 +1,8 @@
 """Distil several students beside each other from one pass of the teacher.
 
 STUDENTS is a YAML file, a line a student: 'small: {student: resnet8, seed: 1}'. Its name is its run directory below
---out; its own options may be the student, the method, the seed and the optimiser's. All others are flags, for all.
+--out; its own options may be the student, the method, the seed and the optimiser's (not epochs and batch size). All
+others are flags, for all.
 """
 
 from __future__ import annotations

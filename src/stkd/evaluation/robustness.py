@@ -40,7 +40,7 @@ def robustness(
 ) -> dict[str, dict[str, Any]]:
     """Top-1 accuracy of models under common corruptions, computed on the fly (one pass for each and each severity).
 
-    The models run in bf16 where that is fast; about one answer in a hundred differs from float32, either way.
+    The models run in bf16 where that is fast, which changes a few answers, either way.
 
     Args:
         models: Name to a function from normalised images to logits.
