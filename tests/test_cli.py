@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stkd.cli import main
+from stkd.commands import commands
 
 WITHOUT_TORCH = """
 import sys
@@ -52,7 +53,7 @@ def test_importing_has_no_side_effects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["distill"], ["evaluate"], ["predict"], ["list"], ["demo"], ["report"], ["explore"]]
+    "command", [[], *([name] for name in commands())], ids=lambda words: " ".join(["stkd", *words])
 )
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
@@ -78,6 +79,7 @@ def test_no_command_shows_help(stkd: Any) -> None:
         ("models", {"resnet8", "resnet110", "wrn_40_2", "MobileNetV2", "ShuffleV2", "cnn4", "timm/NAME"}),
         ("data", {"digits", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet", "cinic10", "folder"}),
         ("recipes", {"crd"}),
+        ("comparisons", {"digits", "cifar100_methods", "ablate_alpha"}),
     ],
 )
 def test_list(what: str, names: set[str], stkd: Any) -> None:
@@ -85,7 +87,7 @@ def test_list(what: str, names: set[str], stkd: Any) -> None:
     assert names <= {entry["name"] for entry in entries}
     assert len({entry["name"] for entry in entries}) == len(entries)
     assert all(entry["summary"] and "\n" not in entry["summary"] for entry in entries)
-    assert what == "recipes" or all("paper" in entry for entry in entries)
+    assert all(("paper" in entry) == (what in ("methods", "models", "data")) for entry in entries)
     shown = stkd("list", what)
     assert shown.code == 0
     assert all(name in shown.out for name in names)

@@ -175,7 +175,7 @@ def test_trial_that_was_killed_is_pruned_later(
     monkeypatch.setattr("stkd.tune.run_distill", stopped)
     assert stkd(*three_epochs, "--trials", "6").code == 143
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)  # as Optuna says that something was told twice
         answer = stkd(*three_epochs, "--trials", "6")
     assert answer.code == 0
     assert interrupted == [1]

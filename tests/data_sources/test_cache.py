@@ -199,11 +199,12 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 def test_unwritable_memo_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
+    expected = digest_files(tmp_path, ["file"])
     monkeypatch.setenv("STKD_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(digest, "SETTLED_S", -10)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        digest_files(tmp_path, ["file"])
+        assert digest_files(tmp_path, ["file"]) == expected
 
 
 def test_fingerprint_parts_do_not_run_together() -> None:

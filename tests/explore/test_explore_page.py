@@ -44,7 +44,7 @@ def browser() -> Iterator[Any]:
 
 def test_page(address: str, browser: Any, tmp_path: Path) -> None:
     page = browser.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(300_000)  # a busy machine is no failure
     requests: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -105,14 +105,14 @@ def test_only_this_machine_can_ask_and_large_files_are_refused(address: str) -> 
     with socket.socket() as other:
         other.bind(("127.0.0.2", port))  # free, since the page listens on one address only
     large = io.BytesIO(b"x" * 17_000_000)
-    answer = httpx.post(f"{address}gradio_api/upload", files={"files": ("large.png", large)}, timeout=30)
+    answer = httpx.post(f"{address}gradio_api/upload", files={"files": ("large.png", large)}, timeout=300)
     assert answer.status_code == 413
-    small = httpx.post(f"{address}gradio_api/upload", files={"files": ("small.png", io.BytesIO(b"x"))}, timeout=30)
+    small = httpx.post(f"{address}gradio_api/upload", files={"files": ("small.png", io.BytesIO(b"x"))}, timeout=300)
     assert small.status_code == 200
-    config = httpx.get(f"{address}config", timeout=30).json()
+    config = httpx.get(f"{address}config", timeout=300).json()
     assert config["analytics_enabled"] is False
     assert all(call["api_visibility"] == "private" for call in config["dependencies"])
-    assert httpx.get(f"{address}gradio_api/file=/etc/passwd", timeout=30).status_code == 403
+    assert httpx.get(f"{address}gradio_api/file=/etc/passwd", timeout=300).status_code == 403
 
 
 @pytest.mark.usefixtures("gradio")

@@ -174,7 +174,7 @@ def test_two_writers_and_a_signal(tmp_path: Path, stkd: Any) -> None:
         assert second.err.count("\n") == 1
         assert first.poll() is None
         first.send_signal(signal.SIGTERM)
-        error = first.communicate(timeout=60)[1]
+        error = first.communicate(timeout=600)[1]
     finally:
         first.kill()
     assert first.returncode == 143
