@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -139,8 +140,16 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": gpu,
         "git": _git_revision(),
-        "command": " ".join(["stkd", *sys.argv[1:]]),
+        "command": _command(),
     }
+
+
+def _command() -> str:
+    """What was called, so that it can be called again."""
+    program = Path(sys.argv[0])
+    ours = program.stem == "stkd" or program.parts[-2:] == ("stkd", "__main__.py")
+    script = program.name if program.is_absolute() else str(program)  # without the folders of one machine
+    return shlex.join([*(["stkd"] if ours else ["python", script]), *sys.argv[1:]])
 
 
 def _cpu_name() -> str:
