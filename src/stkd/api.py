@@ -60,7 +60,7 @@ def train(
         model: Model name or any module from images to logits.
         data: "KIND:PATH" or a data set.
         out: Run directory; the same call again resumes.
-        method: "ce" or "mixup".
+        method: "ce", "mixup" or "dml" (which trains a peer beside it).
         options: Fields of `TrainConfig`.
 
     Raises:

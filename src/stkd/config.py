@@ -172,7 +172,7 @@ class TrainConfig(RunConfig):
     model: str = _need("model by name, such as resnet20 or timm/resnet18; see 'stkd list models'")
     weights: Path | None = _opt(None, "weights to start from: .safetensors, .pth or a run directory")
     pretrained: bool = _opt(False, "start from the published weights of a timm or torchvision model")
-    method: str = _opt("ce", "ce, or mixup to train on virtual samples")
+    method: str = _opt("ce", "ce, mixup to train on virtual samples, or dml")
 
 
 @dataclass(kw_only=True)
