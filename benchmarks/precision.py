@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py --data cifar10:PATH --out runs/precision --result results/precision.json
 
-CIFAR-10, resnet20 -> resnet8 on 5,000 images, five seeds, all else alike. The int8 teacher is asked for, however near
+CIFAR-10, resnet20 -> resnet8 on 5,000 images, three seeds, all else alike. The int8 teacher is asked for, however near
 it stays to itself in float32; what its check found is in the file. Runs are ordinary run directories: started again,
 the script goes on where it stopped. Needs `pip install 'stkd[openvino]'`.
 """
@@ -28,7 +28,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "bf16, compiled, bf16 teacher": {"precision": "bf16", "compile": "all", "teacher_precision": "bf16"},
     "bf16, compiled, int8 teacher": {"precision": "bf16", "compile": "all", "teacher_precision": "int8"},
 }
-SEEDS = range(5)
+SEEDS = range(3)
 
 
 def main() -> None:
