@@ -113,9 +113,9 @@ def main() -> None:
     for name, (measure, *options) in jobs.items():
         if name in figures or arguments.only not in name:
             continue
-        figures[name] = measure(*options)
-        print(f"{name}: {figures[name]['ratio']}")
         result["environment"] = environment()
+        figures[name] = {**measure(*options), "git": result["environment"]["git"]}
+        print(f"{name}: {figures[name]['ratio']}")
         write_atomic(arguments.result, json.dumps(result, indent=1) + "\n")
 
 
