@@ -111,6 +111,7 @@ def many_students(result: dict[str, Any]) -> str:
     """Rows are ratios of student-images/s."""
     rows = {
         "three students of one teacher pass, beside three runs": result["one_pass_against_three_runs"],
+        "the same in float32": result["one_pass_against_three_runs_float32"],
         "a student from a cache, beside training without a teacher": result["cached_against_no_teacher"],
     }
     lines = ["| figure | ratio (median) | of single turns |", "| --- | ---: | ---: |"]
