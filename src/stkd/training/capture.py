@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -85,11 +85,10 @@ class CapturedStep:
         self._wait = _FIRST
         self._epoch = -1
         self._batch: Batch | None = None
-        self._groups = step.state.optimizer.param_groups
         self._replay: Callable[[], None] | None = None
         self._failed = False
         device = step.state.fabric.device
-        self._lr = [torch.zeros((), device=device) for _ in self._groups]
+        self._lr = [torch.zeros((), device=device) for _ in self._groups()]
 
     def __call__(self, batch: Batch) -> None:
         """Make the step."""
@@ -115,14 +114,18 @@ class CapturedStep:
         self._batch = dataclasses.replace(self._batch, epoch=batch.epoch, step=batch.step)
         for own, new in zip(_tensors(self._batch), _tensors(batch), strict=True):
             own.copy_(new, non_blocking=True)
-        for own, group in zip(self._lr, self._groups, strict=True):
+        for own, group in zip(self._lr, self._groups(), strict=True):
             own.fill_(group["lr"])
 
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.step.state.optimizer.param_groups  # a checkpoint puts others there
+
     def _recorded(self) -> Callable[[], None]:
-        batch, rates = self._batch, [group["lr"] for group in self._groups]
+        batch, groups = self._batch, self._groups()
+        rates = [group["lr"] for group in groups]
         assert batch is not None
         try:
-            for group, tensor in zip(self._groups, self._lr, strict=True):
+            for group, tensor in zip(groups, self._lr, strict=True):
                 group["lr"] = tensor
             return self._recorder.record(lambda: self._change(batch))
         except Exception as error:  # whatever a method does that a graph cannot hold
@@ -132,7 +135,7 @@ class CapturedStep:
             warnings.warn(f"this step cannot be recorded as a CUDA graph, so it runs as it is ({reason})", stacklevel=2)
             return lambda: self._change(batch)
         finally:
-            for group, rate in zip(self._groups, rates, strict=True):
+            for group, rate in zip(groups, rates, strict=True):
                 group["lr"] = rate
 
 
