@@ -31,7 +31,7 @@ class Engine:
 
     Int8 is post-training quantisation by NNCF: weights per channel, activations per tensor, their ranges and the
     correction of the biases from sample images. The first convolution and the classifier stay in bf16: they take little
-    time, and a third of the error comes from them.
+    time, and much of the error comes from them.
 
     Args:
         module: The model, in evaluation mode on the CPU; it stays as it is.

@@ -49,11 +49,12 @@ def test_state_goes_on_where_it_was() -> None:
         _add(whole, {"ce": loss}, loss, logits, targets)
     for loss, logits, targets in steps[:2]:
         _add(first, {"ce": loss}, loss, logits, targets)
-    second = Meter(CPU)
+    second, before = Meter(CPU), first.means()
     second.load_state_dict(first.state_dict())
     for loss, logits, targets in steps[2:]:
         _add(second, {"ce": loss}, loss, logits, targets)
     assert second.means() == whole.means()
+    assert first.means() == before
     assert (second.rows, second.steps) == (whole.rows, whole.steps)
 
 

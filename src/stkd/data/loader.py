@@ -176,7 +176,7 @@ class TrainLoader:
 
 _AT_ONCE = 8 * 2**20
 """Bytes of the batches that are made together on a CPU: between two training steps caches hold nothing that a batch is
-made with, so that the first takes three times as long as the next ones."""
+made with, so that the first takes longer than the next ones."""
 
 
 def _batches_at_once(data: DataSet, rows: int) -> int:

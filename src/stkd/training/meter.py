@@ -70,7 +70,8 @@ class Meter:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on inside an epoch."""
         self.reset()
-        self.sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-        self.hits = state["hits"].to(self.device)
+        # copies, since steps change them in place
+        self.sums = {name: value.to(self.device, copy=True) for name, value in state["sums"].items()}
+        self.hits = state["hits"].to(self.device, copy=True)
         self.rows, self.steps = state["rows"], state["steps"]
         self._step.fill_(self.steps)
