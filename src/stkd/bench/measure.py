@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -146,7 +147,7 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
         "bare_images_per_s": round(median(of_bare), 1),
         "ratio": round(median(b / a for a, b in speeds), 3),
         "pairs": [[round(a, 1), round(b, 1)] for a, b in speeds],
-        "parts": _parts(learner.step, loader, batches, min(20, count[ours])),
+        "parts": _parts(learner.step, loader, min(20, count[ours])),
         "flops": {"achieved": flops, "product_rate": peak, "share": round(flops / peak, 3), "dtype": str(dtype)[6:]},
         "memory": {"peak_bytes": _peak_memory(device), "copy_bytes_per_s": copy_rate(device)},
         "speed": learner.speed,
@@ -179,9 +180,11 @@ def _steps(call: Callable[[], None], device: torch.device, seconds: float) -> in
     return max(2, round(seconds * _rate(call, device, 3)))
 
 
-def _parts(step: Step, loader: TrainLoader, batches: Iterator[Batch], steps: int) -> dict[str, float]:
+def _parts(step: Step, loader: TrainLoader, steps: int) -> dict[str, float]:
     """Milliseconds of a step in each part; waiting between the parts makes their sum a little longer than a step."""
-    clock = Clock(loader.device)
+    clock, batches = Clock(loader.device), _forever(loader)
+    together = min(loader.at_once, loader.steps)
+    steps = math.ceil(steps / together) * together  # so that no batch is made that no step uses
     fabric = step.state.fabric
     places = [
         (loading, "shifted", "augment"),

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,15 +34,42 @@ def shifted(images: Tensor, index: Tensor, kind: Augment, crop: Tensor, flip: Te
     """
     if kind == "none":
         return images.flatten(1).index_select(0, index).view(-1, *images.shape[1:])  # rows are copied fastest
-    _, height, width, _ = images.shape
-    source, out = images.numpy(), np.zeros((len(index), *images.shape[1:]), np.uint8)
-    starts = shifts(kind, crop).tolist()
-    for row, i, (y, x), mirror in zip(out, index.tolist(), starts, flip.tolist(), strict=True):
-        target = row[:, ::-1] if mirror else row
-        inside = source[i, max(0, y) : height + y, max(0, x) : width + x]
-        top, left = max(0, -y), max(0, -x)
-        target[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    y, x = shifts(kind, crop).numpy().T
+    out = _rows(images.numpy(), index.numpy(), y, x)
+    _, height, width, channels = out.shape
+    row, column = np.arange(height) + y[:, None], np.arange(width) + x[:, None]
+    out[(row < 0) | (row >= height)] = 0
+    inside = ((column >= 0) & (column < width)).repeat(channels, axis=1)[:, None]
+    lines = out.reshape(len(out), height, -1)
+    np.multiply(lines, inside, out=lines)
+    pixels, mirrored = _items(out, channels).reshape(out.shape[:3]), flip.numpy().nonzero()[0]
+    pixels[mirrored] = pixels[mirrored, :, ::-1]
     return torch.from_numpy(out)
+
+
+def _rows(
+    images: NDArray[np.uint8], index: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Images moved up by y and left by x; what comes in from outside is arbitrary.
+
+    A moved row is as many bytes as a row, beginning at some pixel of the set, so that one item is copied for each row.
+    """
+    count, height, width, channels = images.shape
+    row = (np.arange(height) + y[:, None]).clip(0, height - 1)
+    start = (index[:, None] * height + row) * width + x[:, None]
+    inside = start.clip(0, (count * height - 1) * width)
+    lines: NDArray[np.void] = _items(images, width * channels, step=channels)[inside]
+    out = lines.view(np.uint8).reshape(len(index), *images.shape[1:])
+    for image, line in np.argwhere(start != inside):  # the first row of the set moved right, the last moved left
+        out[image, line] = np.roll(out[image, line], inside[image, line] - start[image, line], axis=0)
+    return out
+
+
+def _items(memory: NDArray[np.uint8], size: int, step: int | None = None) -> NDArray[np.void]:
+    """Every run of `size` bytes in a contiguous array, beginning every `step` bytes: copied as one."""
+    step = size if step is None else step
+    count = (memory.size - size) // step + 1
+    return np.ndarray((count,), f"V{size}", buffer=memory, strides=(step,))
 
 
 def shifts(kind: Augment, crop: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from .base import Augment, DataSet, ImageFiles, Split
 from .files import FileStream, centred
 from .fused import virtual
 from .memory import BatchMemory
-from .plan import StepPlan, plan_epoch, steps_per_epoch
+from .plan import StepPlan, joined, plan_epoch, steps_per_epoch
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
 
@@ -64,6 +64,10 @@ class TrainLoader:
         workers: Decoding processes, for sets of files.
         rank, world: This process and their number; every process gets its own rows of each batch.
         cycle: Number of epochs after which the batches repeat; None if they never do.
+
+    Attributes:
+        at_once: Batches that are made together.
+        steps: In an epoch.
     """
 
     def __init__(
@@ -92,10 +96,10 @@ class TrainLoader:
         self._plan = partial(plan_epoch, len(self.labels), batch_size, mix, seed=seed, cycle=cycle)
         images = data.train.images
         warm = not isinstance(images, ImageFiles) and device.type == "cpu"
-        self._at_once = _batches_at_once(data, mix.rows(batch_size)) if warm else 1
+        self.at_once = _batches_at_once(data, mix.rows(batch_size)) if warm else 1
         self._fused = device.type != "cpu" and augmentation != "resized" and not isinstance(images, ImageFiles)
         self._virtual = virtual
-        self._normalised = _Normalise(data, device, self._at_once)
+        self._normalised = _Normalise(data, device, self.at_once)
         self._crops = BatchMemory()
         pin = device.type == "cuda"
         self._images: Tensor | None = None
@@ -107,8 +111,8 @@ class TrainLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from step `start` on."""
         plan = self._plan(epoch=epoch)
-        for first in range(start, len(plan), self._at_once):
-            made = [self._batch(plan[step]) for step in range(first, min(first + self._at_once, len(plan)))]
+        for first in range(start, len(plan), self.at_once):
+            made = self._batches([plan[step] for step in range(first, min(first + self.at_once, len(plan)))])
             made.reverse()
             while made:
                 yield made.pop()
@@ -125,7 +129,14 @@ class TrainLoader:
             reason = (str(error).splitlines() or [""])[0][:120]
             warnings.warn(f"batches are made uncompiled ({type(error).__name__}: {reason})", stacklevel=2)
 
-    def _batch(self, step: StepPlan) -> Batch:
+    def _batches(self, steps: Sequence[StepPlan]) -> list[Batch]:
+        if len(steps) == 1:
+            return [self._batch(steps[0])]
+        pixels = torch.split(self._pixels(joined(steps)), [len(step.index) for step in steps])
+        return [self._batch(step, own) for step, own in zip(steps, pixels, strict=True)]
+
+    def _batch(self, step: StepPlan, pixels: Tensor | None = None) -> Batch:
+        """The batch of a step, of pixels that `_pixels` gave before or gives now."""
         index = step.index.to(self.device, non_blocking=True)
         real, parts = self.mix.real_rows(len(index)), step.parts
         if self.world > 1:
@@ -135,21 +146,24 @@ class TrainLoader:
         parts = parts.to(self.device)
         labels = self.labels[index]
         if parts.boxes is not None:
-            cut, lam = mix_images(self._pixels(step, index).permute(0, 3, 1, 2), parts)
+            pixels = self._pixels(step) if pixels is None else pixels
+            cut, lam = mix_images(pixels.permute(0, 3, 1, 2), parts)
             images = self._normalised(cut.permute(0, 2, 3, 1))
         elif self._fused:
             images, lam = self._from_set(step, index, parts.index, parts.lam, self._normalised.affine), parts.lam
             images = images.permute(0, 3, 1, 2)
         else:
-            images, lam = self._normalised(self._pixels(step, index), parts.index, parts.lam), parts.lam
+            pixels = self._pixels(step) if pixels is None else pixels
+            images, lam = self._normalised(pixels, parts.index, parts.lam), parts.lam
         targets = mix_labels(labels, parts.index, lam, self.num_classes)
         parts = Parts(parts.index, lam, parts.boxes)
         return Batch(images, targets, labels, index, parts, real, step.epoch, step.step)
 
-    def _pixels(self, step: StepPlan, index: Tensor) -> Tensor:
+    def _pixels(self, step: StepPlan) -> Tensor:
         """Augmented images (B, H, W, C): uint8, or float32 on a GPU or where crops of a set in memory are resized."""
         if self._images is None:
             return self._files.take(step.epoch, step.step).to(self.device, non_blocking=True)
+        index = step.index.to(self.device, non_blocking=True)
         if self._fused:
             own, one = torch.arange(len(index), device=self.device)[:, None], torch.ones(1, device=self.device)
             return self._from_set(step, index, own, one.expand(len(index), 1), (one, torch.zeros_like(one)))

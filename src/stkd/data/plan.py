@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..mixing import Mix, Parts, draw
 
-__all__ = ["EpochPlan", "StepPlan", "keyed_rng", "plan_epoch", "steps_per_epoch"]
+__all__ = ["EpochPlan", "StepPlan", "joined", "keyed_rng", "plan_epoch", "steps_per_epoch"]
 
 # One stream of random numbers for each purpose, so that changing one leaves the others as they were.
 _ORDER, _CROP, _MIX = 0, 1, 2
@@ -44,6 +45,12 @@ class StepPlan:
     parts: Parts
     epoch: int
     step: int
+
+
+def joined(steps: Sequence[StepPlan]) -> StepPlan:
+    """The images of several steps as those of one step; its mixing, epoch and number are the first's."""
+    index, crop, flip = (torch.cat(t) for t in zip(*((s.index, s.crop, s.flip) for s in steps), strict=True))
+    return replace(steps[0], index=index, crop=crop, flip=flip)
 
 
 @dataclass(frozen=True)
