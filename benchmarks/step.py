@@ -24,7 +24,7 @@ import torch
 import stkd
 from stkd import models
 from stkd.bench.bare import bare_step
-from stkd.bench.measure import random_data
+from stkd.bench.noise import random_data
 from stkd.files import write_atomic
 from stkd.training.run import environment
 

@@ -11,8 +11,11 @@ import torch
 from torch import nn
 
 from stkd import models
+from stkd.bench.apart import bare_loop
 from stkd.bench.bare import bare_step
 from stkd.bench.clock import Clock
+from stkd.bench.noise import random_data
+from stkd.errors import StkdError
 from stkd.training.step import Step
 
 TINY = ["--teacher", "cnn4", "--student", "cnn2", "--batch-size", "8", "--pairs", "3", "--seconds", "0.01"]
@@ -103,3 +106,11 @@ def test_bare_loop_learns(bf16: bool) -> None:
         step()
     assert not teacher.training
     assert distance(student) < before
+
+
+def test_the_bare_loop_runs_apart_and_says_why_it_ended() -> None:
+    data, cpu = random_data(16, 8, 3), torch.device("cpu")
+    with bare_loop("cnn4", "cnn2", data, 4, cpu) as rate:
+        assert rate(2) > 0 < rate(1)
+    with pytest.raises(StkdError, match=r"bare loop ended: .*cnn5"), bare_loop("cnn5", "cnn2", data, 4, cpu):
+        pass

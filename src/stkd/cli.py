@@ -15,14 +15,9 @@ from .errors import Interrupted, StkdError
 from .files import disk_full
 from .options import Parser
 from .processes import process_rank
+from .runtime import tune_process
 
 __all__ = ["console", "main"]
-
-_SPINS = "10000"
-"""About half a millisecond that a thread of libgomp, which torch computes with, waits awake for more work.
-
-By itself it waits over ten times as long, and OpenVINO's threads, which run the teacher, find a core taken meanwhile.
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 a comparison with runs that failed, 2 bad input, 128 + N stopped by signal N.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # libgomp reads it once, when torch is imported
+    tune_process()
     try:
         return _dispatch(_parser().parse_args(argv))
     except StkdError as error:

@@ -10,13 +10,23 @@ from typing import Any
 
 import torch
 
-__all__ = ["Clock", "wait"]
+__all__ = ["Clock", "rate", "wait"]
 
 
 def wait(device: torch.device) -> None:
     """Until the device has done what it was asked to do; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def rate(step: Callable[[], None], device: torch.device, steps: int) -> float:
+    """Steps per second over so many of them."""
+    wait(device)
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    wait(device)
+    return steps / (time.perf_counter() - began)
 
 
 class Clock:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import resource
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from .. import models
 from ..chosen import method_of, mix_of
 from ..config import DistillConfig
-from ..data import DataSet, Split
+from ..data import DataSet
 from ..data import loader as loading
-from ..data.arrays import augment_for
 from ..data.loader import Batch, TrainLoader
 from ..errors import StkdError
 from ..evaluation import macs
@@ -31,14 +27,14 @@ from ..training.learner import Job, Learner
 from ..training.run import RunDir, environment
 from ..training.samples import make_loader
 from ..training.step import Step
-from .bare import bare_step
-from .clock import Clock, wait
+from .apart import bare_loop
+from .clock import Clock, rate
+from .noise import random_data
 from .rates import copy_rate, product_rate
 
-__all__ = ["bench", "random_data"]
+__all__ = ["bench"]
 
 _LONG = 10**6  # epochs; as in a long run, everything that `auto` may choose pays
-_MEAN = _STD = (0.5, 0.5, 0.5)
 
 
 def bench(
@@ -96,21 +92,12 @@ def bench(
         return _measure(config, data, pairs, seconds)
 
 
-def random_data(images: int, size: int, classes: int) -> DataSet:
-    """Noise with labels, of the shape of a data set; (images, 3, size, size) in memory."""
-    rng = np.random.default_rng(0)
-    split = Split(rng.integers(0, 256, (images, 3, size, size), np.uint8), rng.integers(0, classes, images))
-    names = tuple(str(c) for c in range(classes))
-    return DataSet("random", names, 3, size, _MEAN, _STD, augment_for(size), split, None, None, "random")
-
-
 def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -> dict[str, Any]:
     fabric = make_fabric(config)
     device = fabric.device
     options: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": 3, "image_size": data.size}
     assert config.teacher is not None
     teacher_module, student = models.create(config.teacher, **options), models.create(config.student, **options)
-    bare_modules = copy.deepcopy(teacher_module).to(device), copy.deepcopy(student).to(device)
     work = macs(teacher_module.eval(), 3, data.size) + 3 * macs(student.eval(), 3, data.size)
     card = Card(config.teacher, data.classes, 3, data.size, data.mean, data.std)
     method = method_of(config)
@@ -125,14 +112,13 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
         run.close()
     learner.student.train()
     batches = _forever(loader)
-    pixels = torch.from_numpy(np.array(data.train.images)).to(device).float().div_(127.5).sub_(1)
-    bare = bare_step(*bare_modules, pixels, loader.labels, config.batch_size)
 
-    def ours() -> None:
-        learner.make_step(next(batches))
+    def ours(steps: int) -> float:
+        return rate(lambda: learner.make_step(next(batches)), device, steps)
 
-    count = {call: _steps(call, device, seconds) for call in (bare, ours)}
-    speeds = [[config.batch_size * _rate(call, device, count[call]) for call in (bare, ours)] for _ in range(pairs)]
+    with bare_loop(config.teacher, config.student, data, config.batch_size, device) as bare:
+        counts = [(call, _steps(call, seconds)) for call in (bare, ours)]
+        speeds = [[config.batch_size * call(steps) for call, steps in counts] for _ in range(pairs)]
     of_bare, of_ours = ([s[i] for s in speeds] for i in (0, 1))
     flops = 2 * work * median(of_ours)
     dtype = torch.float32 if fabric.strategy.precision.precision.startswith("32") else torch.bfloat16
@@ -147,7 +133,7 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
         "bare_images_per_s": round(median(of_bare), 1),
         "ratio": round(median(b / a for a, b in speeds), 3),
         "pairs": [[round(a, 1), round(b, 1)] for a, b in speeds],
-        "parts": _parts(learner.step, loader, min(20, count[ours])),
+        "parts": _parts(learner.step, loader, min(20, counts[1][1])),
         "flops": {"achieved": flops, "product_rate": peak, "share": round(flops / peak, 3), "dtype": str(dtype)[6:]},
         "memory": {"peak_bytes": _peak_memory(device), "copy_bytes_per_s": copy_rate(device)},
         "speed": learner.speed,
@@ -164,20 +150,10 @@ def _forever(loader: TrainLoader) -> Iterator[Batch]:
         epoch += 1
 
 
-def _rate(call: Callable[[], None], device: torch.device, steps: int) -> float:
-    """Steps per second."""
-    wait(device)
-    began = time.perf_counter()
-    for _ in range(steps):
-        call()
-    wait(device)
-    return steps / (time.perf_counter() - began)
-
-
-def _steps(call: Callable[[], None], device: torch.device, seconds: float) -> int:
+def _steps(rate: Callable[[int], float], seconds: float) -> int:
     """Steps that take about so long, after warm-up."""
-    _rate(call, device, 3)
-    return max(2, round(seconds * _rate(call, device, 3)))
+    rate(3)
+    return max(2, round(seconds * rate(3)))
 
 
 def _parts(step: Step, loader: TrainLoader, steps: int) -> dict[str, float]:
