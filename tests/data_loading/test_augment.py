@@ -120,7 +120,9 @@ def test_shifted_takes_images_out_of_a_set(kind: Augment, channels: int) -> None
     generator = torch.Generator().manual_seed(1)
     index = torch.randint(30, (50,), generator=generator)
     crop, flip = torch.rand(50, 4, generator=generator), torch.rand(50, generator=generator) < 0.5
-    crop[:3, :2] = torch.tensor([[0, 0], [0.9999999, 0.9999999], [0, 0.9999999]])
+    # both ends of the set, shifted into every corner: there is no pixel before and behind them
+    crop[:8, :2] = torch.tensor([[y, x] for y in (0, 0.9999999) for x in (0, 0.9999999)] * 2)
+    index[:8] = torch.tensor([0, 29]).repeat_interleave(4)
     found = shifted(images.permute(0, 2, 3, 1).contiguous(), index, kind, crop, flip)
     assert found.dtype == torch.uint8
     assert torch.equal(found.permute(0, 3, 1, 2).float(), augment(images[index], kind, crop, flip))
