@@ -71,6 +71,16 @@ def test_started_in_the_middle(source: str, mix: Mix, request: pytest.FixtureReq
     assert list(batches.epoch(7, start=3)) == []
 
 
+@pytest.mark.parametrize("source", ["memory", "streamed"])
+def test_mixed_otherwise_it_is_the_loader_of_that_mix(source: str, request: pytest.FixtureRequest) -> None:
+    data = request.getfixturevalue(source)
+    mixed, real = loader(data), loader(data, mix=Mix("none", 1))
+    for a, b in zip(mixed.with_mix(Mix("none", 1)).epoch(2), real.epoch(2), strict=True):
+        assert_equal(a, b)
+    for a, b in zip(mixed.epoch(2), loader(data).epoch(2), strict=True):
+        assert_equal(a, b)
+
+
 @pytest.mark.parametrize("augmentation", ["none", "crop4"])
 def test_memory_and_files_give_the_same_batches(memory: DataSet, streamed: DataSet, augmentation: str) -> None:
     a, b = (loader(data, augmentation=augmentation).epoch(2) for data in (memory, streamed))

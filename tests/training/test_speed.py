@@ -125,10 +125,20 @@ def test_auto_takes_int8_where_the_teacher_stays_itself(
     monkeypatch.setattr(teacher_speed, "fast_bfloat16", lambda device: True)
     monkeypatch.setattr(teacher_speed, "_AGREEMENT", agreement)
     monkeypatch.setattr(teacher_speed, "_KL", 1.0)
+    levels = []
+    compare = teacher_speed._nearness
+
+    def watched(module: nn.Module, engine: Engine, batches: list[torch.Tensor], temperature: float) -> Any:
+        levels.append(torch.cat(batches).unique().numel())
+        return compare(module, engine, batches, temperature)
+
+    monkeypatch.setattr(teacher_speed, "_nearness", watched)
     distil(teacher_run, tmp_path / "run", compile="teacher", precision="auto")
     teacher = result(tmp_path / "run")["teachers"][0]
     assert (teacher["precision"], teacher["engine"]) == (precision, "openvino")
     assert "int8" in teacher
+    real, virtual = levels
+    assert real <= 256 < virtual  # classes are compared on images of 8 bits, not on weighted sums of them
 
 
 def test_int8_teacher_shows_no_features(teacher_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class TrainLoader:
         self.num_classes = len(data.classes)
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
         self.steps = steps_per_epoch(len(self.labels), batch_size)
-        self._plan = partial(plan_epoch, len(self.labels), batch_size, mix, seed=seed, cycle=cycle)
+        self._plan = partial(plan_epoch, len(self.labels), batch_size, mix=mix, seed=seed, cycle=cycle)
         images = data.train.images
         warm = not isinstance(images, ImageFiles) and device.type == "cpu"
         self.at_once = _batches_at_once(data, mix.rows(batch_size)) if warm else 1
@@ -116,6 +117,12 @@ class TrainLoader:
             made.reverse()
             while made:
                 yield made.pop()
+
+    def with_mix(self, mix: Mix) -> TrainLoader:
+        """The same images in the same order, cropped and flipped alike, but mixed otherwise."""
+        other = copy.copy(self)
+        other.mix, other._plan = mix, partial(self._plan, mix=mix)
+        return other
 
     def compile(self) -> None:
         """On a GPU make one kernel of what makes a batch; where that fails, it stays as it is, with a note."""

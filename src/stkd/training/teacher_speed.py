@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -101,11 +100,9 @@ def _check_int8(config: DistillConfig, method: Method, device: torch.device) -> 
 def _run_int8(teacher: Teacher, config: DistillConfig, method: Method, loader: TrainLoader) -> bool:
     """Run the teacher in int8, say how near it is to itself in float32, and whether that is near enough."""
     virtual = [teacher.prepare(x) for x in islice(batches_after(loader, config.epochs), _CALIBRATION + _CHECK)]
-    plain = copy.copy(loader)
-    plain.mix = REAL
-    steps = islice(batches_after(plain, config.epochs), _CALIBRATION, _CALIBRATION + _CHECK)
+    real = islice(batches_after(loader.with_mix(REAL), config.epochs), _CALIBRATION, _CALIBRATION + _CHECK)
     engine = Engine(teacher.module, "int8", virtual[:_CALIBRATION])
-    agreement, _ = _nearness(teacher.module, engine, [teacher.prepare(x) for x in steps], 1.0)
+    agreement, _ = _nearness(teacher.module, engine, [teacher.prepare(x) for x in real], 1.0)
     temperature = float(getattr(method, "temperature", 1.0))
     _, kl = _nearness(teacher.module, engine, virtual[_CALIBRATION:], temperature)
     near = agreement >= _AGREEMENT and kl <= _KL
