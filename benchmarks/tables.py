@@ -122,6 +122,30 @@ def many_students(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def int8_teachers(result: dict[str, Any]) -> str:
+    """Rows are teachers, columns what is left of them in bf16 and int8."""
+    lines = ["| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | `auto` takes |"]
+    lines.append("| --- | ---: | ---: | ---: | --- |")
+    for found in result["teachers"]:
+        check = found["check"]
+        top1 = ", ".join(f"{100 * found[kind]['top1']:.2f}" for kind in ("float32", "bf16", "int8"))
+        same = ", ".join(f"{100 * found[kind]['agreement']:.2f}" for kind in ("bf16", "int8"))
+        name = f"{found['model']}, {found['data']}, {found['trained']['epochs']} epochs"
+        lines.append(f"| {name} | {top1} | {same} | {100 * check['int8']['agreement']:.2f} | {check['precision']} |")
+    return "\n".join(lines)
+
+
+def compiling(result: dict[str, Any]) -> str:
+    """Rows are pairs of models."""
+    lines = ["| step | compiled images/s | uncompiled | ratio (median) | seconds to compile, cold, warm |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: |")
+    for name, found in result["figures"].items():
+        fast, plain = (median(pair[i] for pair in found["images_per_s"]) for i in (0, 1))
+        took = ", ".join(f"{found['compile_seconds'][kind]:.0f}" for kind in ("cold", "warm"))
+        lines.append(f"| {name} | {fast:.0f} | {plain:.0f} | {found['ratio']:.2f} | {took} |")
+    return "\n".join(lines)
+
+
 def loader(result: dict[str, Any]) -> str:
     """Rows are loaders of files."""
     files = result["files"]
@@ -152,6 +176,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "speed": speed,
     "precision": precision,
     "many_students": many_students,
+    "int8_teachers": int8_teachers,
+    "compiling": compiling,
     "loader": loader,
     "startup": startup,
     **{f"ablate_{name}": ablation for name in ABLATIONS},

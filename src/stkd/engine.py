@@ -53,8 +53,9 @@ class Engine:
                 warnings.simplefilter("ignore")  # of tracing, on its way out in torch
                 model = openvino.convert_model(module, example_input=batches[0], input=[list(self.shape)])
                 model = _quantised(model, batches) if precision == "int8" else model
-            options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
+            options: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
             options["INFERENCE_PRECISION_HINT"] = "bf16"  # of what is not int8
+            options["ENABLE_CPU_PINNING"] = False  # other runs, and torch's threads, would be held on the same cores
             self._request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
         except Exception as error:  # OpenVINO and NNCF raise many kinds
             raise StkdError(f"OpenVINO cannot take this teacher: {' '.join(str(error).split())[:200]}") from None

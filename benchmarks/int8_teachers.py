@@ -1,0 +1,88 @@
+"""How near trained teachers stay to themselves in bf16 and int8, and whether `auto` takes int8.
+
+    python benchmarks/int8_teachers.py --run RUN --run RUN --result results/int8_teachers.json
+
+RUN is a run directory of `stkd train`. The check is the one that `stkd distill --teacher-precision
+auto` makes in long runs, on training images; accuracy and agreement are of the test split (full batches of 64). Needs
+`pip install 'stkd[openvino]'`; about a minute a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stkd.chosen import data_of, method_of, mix_of
+from stkd.config import DistillConfig
+from stkd.data.loader import eval_batches
+from stkd.engine import Engine
+from stkd.evaluation.predictions import scores
+from stkd.opened import read_config
+from stkd.teacher import open_teacher
+from stkd.training.device import make_fabric
+from stkd.training.run import environment, read_result
+from stkd.training.samples import make_loader
+from stkd.training.teacher_speed import set_runner
+
+BATCH = 64
+
+
+@torch.no_grad()
+def measure(run: Path) -> dict[str, Any]:
+    """Scores of one teacher in three arithmetics, and what its check says."""
+    trained = read_config(run)
+    config = DistillConfig(
+        data=trained.data, out=Path(gettempdir()) / "unused", student="resnet8", teacher_weights=run, accelerator="cpu"
+    )
+    data, fabric, method = data_of(config), make_fabric(config), method_of(config)
+    assert data.test is not None
+    teacher = open_teacher(None, run, data)
+    loader = make_loader(config, data, mix_of(config, method), fabric)
+    set_runner(teacher, config, method, loader, fabric, compile=True, engine_pays=True)
+    batches = [b for b in eval_batches(data.test, data, batch_size=BATCH, device=fabric.device) if len(b[0]) == BATCH]
+    labels = torch.cat([own for _, own in batches])
+    images = [teacher.prepare(own) for own, _ in batches]
+
+    def logits(model: Callable[[Tensor], Tensor]) -> Tensor:
+        return torch.cat([model(own) for own in images])
+
+    exact, kept = logits(teacher.module.eval()), ("top1", "nll", "agreement")
+    calibration = [
+        teacher.prepare(batch.images) for batch, _ in zip(loader.epoch(config.epochs), range(8), strict=False)
+    ]
+    engines = {name: Engine(teacher.module, name, calibration) for name in ("bf16", "int8")}  # type: ignore[arg-type]
+    found = {name: scores(logits(engine), labels, exact) for name, engine in engines.items()}
+    result = read_result(run)
+    assert result is not None
+    return {
+        "model": teacher.card.model,
+        "data": data.name,
+        "trained": {"epochs": result["epochs"], "images_seen": result["images_seen"], "seed": trained.seed},
+        "check": teacher.record,
+        "test_images": len(labels),
+        "float32": {name: scores(exact, labels, exact)[name] for name in kept},
+        **{name: {key: values[key] for key in kept} for name, values in found.items()},
+    }
+
+
+def main() -> None:
+    """Measure, and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, action="append", required=True)
+    parser.add_argument("--result", type=Path, required=True)
+    arguments = parser.parse_args()
+    teachers = [measure(run) for run in arguments.run]
+    arguments.result.write_text(json.dumps({"teachers": teachers, "environment": environment()}, indent=1) + "\n")
+    for found in teachers:
+        print(found["model"], found["data"], found["check"])
+
+
+if __name__ == "__main__":
+    main()
