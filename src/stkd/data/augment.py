@@ -23,7 +23,7 @@ def shifted(images: Tensor, index: Tensor, kind: Augment, crop: Tensor, flip: Te
     """Images padded with black, cropped and mirrored, or as they are: out of a whole set on a CPU.
 
     Args:
-        images: uint8 (N, H, W, C).
+        images: uint8 (N, H, W, C), contiguous.
         index: int64 (B,), which images.
         kind: Which augmentation, but not "resized".
         crop: float32 (B, 4), uniform in [0, 1).

@@ -38,18 +38,18 @@ def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], lr: fl
         lr: Peak learning rate.
     """
     parameters = list(parameters)
-    fused = _on_cuda(parameters)  # what a CUDA graph can hold: no number in it comes from the host
     if config.optimizer == "adamw":
-        return AdamW(parameters, lr=lr, weight_decay=config.weight_decay, fused=fused or None, capturable=fused)
+        cuda = _on_cuda(parameters)  # what a CUDA graph can hold: no number in it comes from the host
+        return AdamW(parameters, lr=lr, weight_decay=config.weight_decay, fused=cuda or None, capturable=cuda)
     optimizer = SGD(
         parameters,
         lr=lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
-        fused=fused or None,
+        fused=True,
     )
-    if fused and config.momentum:
+    if config.momentum:
         # torch's fused step cannot take parameters whose first gradient comes later than that of others
         for parameter in parameters:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
