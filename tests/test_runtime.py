@@ -10,8 +10,9 @@ import sys
 import pytest
 
 FAULTS = """
-import resource, sys
+import ctypes, resource, sys
 import numpy as np
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # pages of one size, also where the system would join them
 if "tune" in sys.argv:
     from stkd.runtime import tune_process
     tune_process()
