@@ -265,6 +265,51 @@ def test_signal(recipe_file: Path, tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+DEAF = """
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from stkd.models.registry import register
+
+mark, heard = Path("MARK"), []
+
+
+class Deaf(nn.Sequential):
+    def forward(self, images):
+        if torch.is_grad_enabled() and not heard:
+            signal.signal(signal.SIGTERM, lambda *_: heard.append(True))
+            mark.touch()
+            while not heard:
+                time.sleep(0.01)
+        return super().forward(images)
+
+
+@register("deaf", "keeps the first signal to itself")
+def deaf(*, num_classes, in_channels):
+    return Deaf(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * in_channels, num_classes))
+"""
+
+
+def test_process_of_a_run_that_hears_no_signal_ends_with_it(tmp_path: Path) -> None:
+    """As when the signal comes after the last step, too late to stop at."""
+    plugin, mark = tmp_path / "deaf.py", tmp_path / "mark"
+    plugin.write_text(DEAF.replace("MARK", mark.as_posix()))
+    pool = workers.Processes(1, devices=[])
+    try:
+        given = {"data": "digits", "student": "deaf", "method": "ce", "train_images": 64, "precision": "32"}
+        pool.start(DistillConfig(**given, epochs=1, out=tmp_path / "a", plugin=plugin))
+        while not mark.exists():
+            time.sleep(0.01)
+        pool.stop()
+        assert (tmp_path / "a" / "result.json").exists()
+    finally:
+        pool.close()
+
+
 def test_a_process_that_dies_fails_its_run_alone(tmp_path: Path) -> None:
     pool = workers.Processes(1, devices=[])
     try:

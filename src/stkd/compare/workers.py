@@ -167,7 +167,9 @@ class Processes:
 
     def stop(self) -> None:
         for place in self._busy:
-            self._processes[place][0].terminate()
+            process, pipe = self._processes[place]
+            process.terminate()
+            pipe.close()  # a signal that comes after a run's last step is not heard: then the process ends by this
         for place in self._busy:
             self._processes[place][0].join()
 
@@ -188,10 +190,10 @@ def _serve(pipe: Connection, processes: int, device: str | None) -> None:
     warnings.simplefilter("ignore")
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
-    import torch
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     try:
+        import torch
+
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
         while True:
             pipe.send(attempt(pipe.recv()))
     except (EOFError, BrokenPipeError, Interrupted, KeyboardInterrupt):
