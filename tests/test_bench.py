@@ -46,7 +46,7 @@ def test_json_of_the_command(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(ms >= 0 for part, ms in found["parts"].items() if part != "rest")
     assert all(found["parts"][part] > 0 for part in ("teacher", "student_forward", "backward"))
     assert found["flops"]["achieved"] > 0 < found["memory"]["peak_bytes"]
-    assert found["speed"]["compile"] == "none"
+    assert found["speed"]["student"] == "eager"
 
 
 def test_table_of_the_command(stkd: Any) -> None:

@@ -16,7 +16,7 @@ import stkd as package
 from stkd import models
 from stkd.engine import Engine, can_run
 from stkd.training import speed, teacher_speed
-from stkd.training.compilation import compiled, what_pays
+from stkd.training.compilation import compiled, compiling_pays, rewriting_pays
 
 TINY: dict[str, Any] = {"epochs": 2, "train_images": 96, "batch_size": 16, "precision": "32", "accelerator": "cpu"}
 needs_int8 = pytest.mark.skipif(not can_run("int8"), reason="needs openvino and nncf")
@@ -39,15 +39,35 @@ def result(out: Path) -> dict[str, Any]:
 
 
 def test_what_pays_depends_on_the_work_alone() -> None:
-    cpu = torch.device("cpu")
-    assert what_pays(cpu, 1e12) == "none"
-    assert what_pays(cpu, 1e14) == what_pays(torch.device("cuda"), 1e16) == "all"
-    assert what_pays(torch.device("mps"), 1e20) == "none"
+    cpu, cuda, mps = map(torch.device, ("cpu", "cuda", "mps"))
+    assert not compiling_pays(cpu, 1e12)
+    assert compiling_pays(cpu, 1e14)
+    assert compiling_pays(cuda, 1e16)
+    assert not compiling_pays(mps, 1e20)
+    assert not rewriting_pays(1e12)
+    assert rewriting_pays(1e14)
 
 
 def test_short_run_is_not_compiled(teacher_run: Path, tmp_path: Path) -> None:
     distil(teacher_run, tmp_path / "run")
-    assert result(tmp_path / "run")["compile"] == "none"
+    found = result(tmp_path / "run")
+    assert found["student"] == "eager"
+    assert not found["teachers"][0]["compiled"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "student", "teacher"),
+    [("auto", "rewritten", True), ("all", "rewritten", True), ("teacher", "eager", True), ("none", "eager", False)],
+)
+def test_what_is_asked_for_in_a_long_run(
+    asked: str, student: str, teacher: bool, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "compiling_pays", lambda device, work: True)
+    monkeypatch.setattr(speed, "rewriting_pays", lambda work: True)
+    distil(teacher_run, tmp_path / "run", compile=asked, epochs=1)
+    found = result(tmp_path / "run")
+    assert found["student"] == student
+    assert found["teachers"][0]["compiled"] == teacher
 
 
 @pytest.mark.parametrize("method", ["stkd", "at"])  # at looks at features
@@ -58,7 +78,7 @@ def test_compiled_run_is_the_run(method: str, teacher_run: Path, tmp_path: Path)
     for name, tensor in plain.items():
         torch.testing.assert_close(fast[name], tensor, rtol=2e-3, atol=2e-4, msg=name)
     found = result(tmp_path / "fast")
-    assert found["student_compiled"]
+    assert found["student"] == "rewritten"
     assert found["teachers"][0]["compiled"]
 
 
@@ -84,7 +104,7 @@ def test_compiler_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     student = models.create("cnn2", num_classes=4)
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     with pytest.warns(UserWarning, match=r"goes uncompiled \(RuntimeError: no C\+\+ compiler\)$"):
-        assert compiled(student, torch.randn(4, 3, 8, 8), answer) is student
+        assert compiled(student, torch.randn(4, 3, 8, 8), answer) == (student, "eager")
     assert all(torch.equal(before[name], tensor) for name, tensor in student.state_dict().items())
     assert all(p.grad is None for p in student.parameters())
 
@@ -122,6 +142,7 @@ def test_auto_takes_int8_where_the_teacher_stays_itself(
     agreement: float, precision: str, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "_ENGINE_PAYS", 0.0)
+    monkeypatch.setattr(speed, "_INT8_PAYS", 0.0)
     monkeypatch.setattr(teacher_speed, "fast_bfloat16", lambda device: True)
     monkeypatch.setattr(teacher_speed, "_AGREEMENT", agreement)
     monkeypatch.setattr(teacher_speed, "_KL", 1.0)
@@ -133,7 +154,7 @@ def test_auto_takes_int8_where_the_teacher_stays_itself(
         return compare(module, engine, batches, temperature)
 
     monkeypatch.setattr(teacher_speed, "_nearness", watched)
-    distil(teacher_run, tmp_path / "run", compile="teacher", precision="auto")
+    distil(teacher_run, tmp_path / "run", precision="auto")
     teacher = result(tmp_path / "run")["teachers"][0]
     assert (teacher["precision"], teacher["engine"]) == (precision, "openvino")
     assert "int8" in teacher

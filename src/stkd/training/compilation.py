@@ -9,30 +9,42 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Compile", "compiled", "what_pays"]
+from .. import rewriting
+
+__all__ = ["Compile", "Way", "compiled", "compiling_pays", "rewriting_pays"]
 
 Compile = Literal["none", "teacher", "all"]
+Way = Literal["eager", "rewritten", "compiled"]
+"""How a student is run: as it is, with its graph rewritten, or as torch.compile makes it."""
 
-_PAYS = {"cpu": 7e13, "cuda": 2.5e15}
-"""Multiply-accumulates of a run from which compiling saves more time than it takes, by kind of device.
+_COMPILING_PAYS = {"cpu": 7e13, "cuda": 2.5e15}
+_REWRITING_PAYS = 2.5e13
+"""Multiply-accumulates of a run from which it saves more time than it takes, on a CPU from results/compiling.json.
 
-CPU: 280,000 images for resnet56 -> resnet20; results/compiling.json has 270,000 in float32, and no gain in bf16. CUDA:
-not measured, a guess.
+CUDA: not measured, a guess.
 """
 
 
-def what_pays(device: torch.device, work: float) -> Compile:
-    """What to compile in a run of so much work.
+def compiling_pays(device: torch.device, work: float) -> bool:
+    """Whether torch.compile wins back the time that it takes.
 
     Args:
-        device: Where it runs.
+        device: Where a model runs.
         work: Multiply-accumulates of the whole run.
     """
-    return "all" if work >= _PAYS.get(device.type, float("inf")) else "none"
+    return work >= _COMPILING_PAYS.get(device.type, float("inf"))
 
 
-def compiled(module: nn.Module, sample: Tensor, answer: Callable[[nn.Module, Tensor], Tensor]) -> nn.Module:
+def rewriting_pays(work: float) -> bool:
+    """Whether rewriting, which is for a CPU alone, wins back its time in a run of so many multiply-accumulates."""
+    return work >= _REWRITING_PAYS
+
+
+def compiled(module: nn.Module, sample: Tensor, answer: Callable[[nn.Module, Tensor], Tensor]) -> tuple[nn.Module, Way]:
     """The module compiled for batches like `sample`, or itself, with a note, where that fails.
+
+    In training on a CPU that is its graph with faster parts (stkd.rewriting): torch.compile's own code is hardly faster
+    there than the model as it is. Otherwise it is what torch.compile makes.
 
     It shares parameters and buffers with the module, whose names in a state dict stay as they are. Taps must be set
     before. Neither weights, statistics, gradients nor random numbers are changed.
@@ -41,10 +53,14 @@ def compiled(module: nn.Module, sample: Tensor, answer: Callable[[nn.Module, Ten
         module: The module, in the mode in which it will run.
         sample: Images (R, C, H, W) of the shape of every batch.
         answer: Runs a module on images as the training step does; the backward pass follows if there is one.
+
+    Returns:
+        The module, and how it is run.
     """
     import torch._dynamo  # seconds, which a run that compiles nothing need not spend
 
-    fast: nn.Module = torch.compile(module, dynamic=False)  # type: ignore[assignment]
+    rewrites = module.training and rewriting.helps(module)
+    fast: nn.Module = torch.compile(module, dynamic=False, backend=rewriting.rewrite if rewrites else "inductor")  # type: ignore[assignment]
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
         # code compiled for another model of the same class, without taps, must not be taken for this one
@@ -54,11 +70,12 @@ def compiled(module: nn.Module, sample: Tensor, answer: Callable[[nn.Module, Ten
             if logits.requires_grad:
                 logits.float().sum().backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever the compiler or a missing C++ compiler raises
-        reason = (str(error).splitlines() or [""])[0][:120]
-        warnings.warn(f"compiling failed, so this run goes uncompiled ({type(error).__name__}: {reason})", stacklevel=2)
-        return module
+        cause = getattr(error, "inner_exception", error)  # what a backend raised
+        reason = (str(cause).splitlines() or [""])[0][:120]
+        warnings.warn(f"compiling failed, so this run goes uncompiled ({type(cause).__name__}: {reason})", stacklevel=2)
+        return module, "eager"
     finally:
         for name, buffer in module.named_buffers():
             buffer.copy_(before[name])
         module.zero_grad()
-    return fast
+    return fast, "rewritten" if rewrites else "compiled"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -13,13 +13,15 @@ from ..data.loader import TrainLoader
 from ..evaluation import macs
 from ..fabric import Fabric
 from ..methods import Method
+from ..rewriting import helps
 from ..teacher import Ensemble, Teacher
-from .compilation import Compile, compiled, what_pays
+from .compilation import Way, compiled, compiling_pays, rewriting_pays
 from .teacher_speed import batches_after, set_runner
 
 __all__ = ["speed_up", "speed_up_teacher", "work_of"]
 
-_ENGINE_PAYS = 2.5e12  # multiply-accumulates of a run from which converting the teacher pays
+_ENGINE_PAYS, _INT8_PAYS = 2.5e12, 7e13
+"""Multiply-accumulates of a run from which converting the teacher to bf16, and trying it in int8, pay."""
 
 
 def speed_up(
@@ -50,14 +52,14 @@ def speed_up(
     """
     began = time.monotonic()
     work = work_of(config, student, teacher, data)
-    compile = _what_to_compile(config, work, fabric)
-    record: dict[str, Any] = {"compile": compile}
+    record: dict[str, Any] = {}
     if isinstance(config, DistillConfig):
         record["teachers"] = speed_up_teacher(config, method, teacher, loader, fabric, work)
-    fast = student
-    if compile == "all":
+    fast: nn.Module = student.train()
+    way: Way = "eager"
+    pays = rewriting_pays(work) if helps(student) else compiling_pays(fabric.device, work)
+    if _compiles("student", config, fabric, pays):
         loader.compile()
-        student.train()
 
         def answer(module: nn.Module, images: Tensor) -> Tensor:
             with fabric.autocast():
@@ -65,9 +67,8 @@ def speed_up(
                 logits: Tensor = module(fabric.strategy.precision.convert_input(images))
             return logits
 
-        fast = compiled(student, next(batches_after(loader, config.epochs)), answer)
-        record["student_compiled"] = fast is not student
-    return fast, {**record, "setup_seconds": round(time.monotonic() - began, 1)}
+        fast, way = compiled(student, next(batches_after(loader, config.epochs)), answer)
+    return fast, {**record, "student": way, "setup_seconds": round(time.monotonic() - began, 1)}
 
 
 def speed_up_teacher(
@@ -87,17 +88,20 @@ def speed_up_teacher(
     Returns:
         What was chosen, for each model of the teacher.
     """
-    compile = _what_to_compile(config, work, fabric) != "none"
+    compile = _compiles("teacher", config, fabric, compiling_pays(fabric.device, work))
+    pays = {"engine_pays": work >= _ENGINE_PAYS, "int8_pays": work >= _INT8_PAYS}
     for one in _live(teacher):
         if one.record is None:
-            set_runner(one, config, method, loader, fabric, compile=compile, engine_pays=work >= _ENGINE_PAYS)
+            set_runner(one, config, method, loader, fabric, compile=compile, **pays)
     return [one.record for one in _live(teacher)]
 
 
-def _what_to_compile(config: TrainConfig | DistillConfig, work: float, fabric: Fabric) -> Compile:
+def _compiles(
+    model: Literal["teacher", "student"], config: TrainConfig | DistillConfig, fabric: Fabric, pays: bool
+) -> bool:
     if fabric.world_size > 1:
-        return "none"  # each process would have to make the same choice after a failure
-    return what_pays(fabric.device, work) if config.compile == "auto" else config.compile
+        return False  # each process would have to make the same choice after a failure
+    return pays if config.compile == "auto" else config.compile in ("all", model)
 
 
 def work_of(

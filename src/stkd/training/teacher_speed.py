@@ -45,6 +45,7 @@ def set_runner(
     *,
     compile: bool,
     engine_pays: bool,
+    int8_pays: bool,
 ) -> None:
     """Choose how a teacher is run in training, set its `runner` and say so in its `record`.
 
@@ -55,8 +56,8 @@ def set_runner(
     Args:
         teacher: On its device, tapped if the method wants that.
         config, method, loader, fabric: Of the run.
-        compile: Compile what torch runs; int8 is tried in such long runs only.
-        engine_pays: The run is long enough to convert the teacher.
+        compile: Compile what torch runs.
+        engine_pays, int8_pays: The run is long enough to convert the teacher to bf16, and to try it in int8.
 
     Raises:
         StkdError: What was asked for is not possible here.
@@ -71,7 +72,7 @@ def set_runner(
     able = device.type == "cpu" and fast_bfloat16(device) and can_run("bf16") and not method.needs
     if wanted and able and engine_pays:
         try:
-            if not (asked == "auto" and compile and can_run("int8") and _run_int8(teacher, config, method, loader)):
+            if not (asked == "auto" and int8_pays and can_run("int8") and _run_int8(teacher, config, method, loader)):
                 teacher.runner = Engine(teacher.module, "bf16", [sample])
                 teacher.record = {**(teacher.record or {}), "precision": "bf16", "engine": "openvino"}
             return
@@ -81,7 +82,7 @@ def set_runner(
     module = teacher.module
     if compile:
         with torch.no_grad():
-            module = compiled(module, sample, answer)
+            module, _ = compiled(module, sample, answer)
     teacher.runner = lambda images: answer(module, images)
     precision = fabric.strategy.precision.precision if asked == "auto" else asked
     teacher.record = {"precision": precision, "engine": "torch", "compiled": module is not teacher.module}
