@@ -97,7 +97,9 @@ class RunOptions:
     devices: int = _opt(1, "number of devices")
     strategy: str = _opt("auto", "how several devices work together, such as ddp")
     precision: Literal["auto", "32", "bf16", "16"] = _opt("auto", "arithmetic; auto is bf16 where that is fast")
-    compile: Literal["auto", "none", "teacher", "all"] = _opt("auto", "what torch compiles; auto: all in a long run")
+    compile: Literal["auto", "none", "teacher", "all"] = _opt(
+        "auto", "what is compiled or rewritten; auto: all in a long run"
+    )
     eval_every: int = _opt(1, "epochs between evaluations")
     checkpoint_epochs: int = _opt(1, "epochs between checkpoints")
     checkpoint_minutes: float = _opt(5.0, "minutes between checkpoints inside an epoch")

@@ -37,7 +37,7 @@ def case(shape: tuple[int, int, int, int], dtype: torch.dtype, added: bool, seed
 
 def ours(given: Case, *, relu: bool, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     x, added, weight, bias, mean, var = given
-    found: Tensor = torch.ops.stkd.batch_norm_act(x, added, weight, bias, mean, var, momentum, eps, relu)
+    found: Tensor = torch.ops.stkd.batch_norm_act(x, added, weight, bias, mean, var, True, momentum, eps, relu)
     return found
 
 

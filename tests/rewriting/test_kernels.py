@@ -25,7 +25,7 @@ build._compile = compile
 build.load_kernels()
 x = torch.ones(2, 16, 4, 4).to(memory_format=torch.channels_last)
 one = torch.ones(16)
-print(torch.ops.stkd.batch_norm_act(x, None, one, one, None, None, 0.1, 1e-5, True).mean().item())
+print(torch.ops.stkd.batch_norm_act(x, None, one, one, None, None, True, 0.1, 1e-5, True).mean().item())
 """
 
 

@@ -162,8 +162,39 @@ def test_unusual_normalisation(options: dict[str, Any]) -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_in_evaluation_nothing_is_rewritten() -> None:
-    assert fused(operations(models.create("resnet8", num_classes=4).eval(), torch.randn(4, 3, 32, 32))) == 0
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("name", ["resnet20", "MobileNetV2"])
+def test_teacher_answers_as_it_is(name: str, bf16: bool) -> None:
+    images = torch.randn(8, 3, 32, 32).to(memory_format=torch.channels_last)
+    (own,) = several(lambda: models.create(name, num_classes=4), 1)
+    with torch.no_grad():
+        for _ in range(20):
+            own(images + 0.1 * torch.randn_like(images))
+    own.eval()
+    before = {key: value.clone() for key, value in own.state_dict().items()}
+    with torch.no_grad():
+        fast, way = compiled(own, images, lambda module, x: module(x))
+        expected = own(images)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            theirs, ours = own(images), fast(images)
+            with torch.profiler.profile() as profile:
+                fast(images)
+    assert way == "rewritten"
+    names = {event.key for event in profile.key_averages()}
+    assert "stkd::batch_norm_act" in names
+    assert "aten::native_batch_norm" not in names
+    assert (ours - expected).norm() <= 2 * (theirs - expected).norm() + 1e-5 * expected.norm()
+    assert all(torch.equal(value, before[key]) for key, value in own.state_dict().items())
+
+
+def test_gradients_through_a_model_in_evaluation() -> None:
+    images = torch.randn(4, 3, 8, 8).to(memory_format=torch.channels_last)
+    plain, own = (block.eval() for block in twice(lambda: Block(lambda y, x, b: F.relu(y + x))))
+    for module, run in ((own, torch.compile(own, backend=rewriting.rewrite)), (plain, plain)):
+        run(images).square().sum().backward()
+        assert all(p.grad is not None for p in module.parameters())
+    for one, other in zip(own.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 @pytest.mark.parametrize(

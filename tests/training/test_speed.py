@@ -16,7 +16,7 @@ import stkd as package
 from stkd import models
 from stkd.engine import Engine, can_run
 from stkd.training import speed, teacher_speed
-from stkd.training.compilation import compiled, compiling_pays, rewriting_pays
+from stkd.training.compilation import compiled, pays
 
 TINY: dict[str, Any] = {"epochs": 2, "train_images": 96, "batch_size": 16, "precision": "32", "accelerator": "cpu"}
 needs_int8 = pytest.mark.skipif(not can_run("int8"), reason="needs openvino and nncf")
@@ -38,36 +38,41 @@ def result(out: Path) -> dict[str, Any]:
     return found
 
 
-def test_what_pays_depends_on_the_work_alone() -> None:
+def test_what_pays_depends_on_model_device_and_work_alone() -> None:
     cpu, cuda, mps = map(torch.device, ("cpu", "cuda", "mps"))
-    assert not compiling_pays(cpu, 1e12)
-    assert compiling_pays(cpu, 1e14)
-    assert compiling_pays(cuda, 1e16)
-    assert not compiling_pays(mps, 1e20)
-    assert not rewriting_pays(1e12)
-    assert rewriting_pays(1e14)
+    plain, normalised = nn.Linear(2, 2), models.create("cnn2", num_classes=4)
+    assert not pays(plain, cpu, 5e13)
+    assert pays(normalised, cpu, 5e13), "rewriting takes less time than compiling"
+    assert pays(plain, cpu, 1e14)
+    assert not pays(normalised, cpu, 1e12)
+    assert pays(plain, cuda, 1e16)
+    assert not pays(plain, mps, 1e20)
 
 
 def test_short_run_is_not_compiled(teacher_run: Path, tmp_path: Path) -> None:
     distil(teacher_run, tmp_path / "run")
     found = result(tmp_path / "run")
     assert found["student"] == "eager"
-    assert not found["teachers"][0]["compiled"]
+    assert found["teachers"][0]["way"] == "eager"
 
 
 @pytest.mark.parametrize(
     ("asked", "student", "teacher"),
-    [("auto", "rewritten", True), ("all", "rewritten", True), ("teacher", "eager", True), ("none", "eager", False)],
+    [
+        ("auto", "rewritten", "rewritten"),
+        ("all", "rewritten", "rewritten"),
+        ("teacher", "eager", "rewritten"),
+        ("none", "eager", "eager"),
+    ],
 )
 def test_what_is_asked_for_in_a_long_run(
-    asked: str, student: str, teacher: bool, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: str, student: str, teacher: str, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "compiling_pays", lambda device, work: True)
-    monkeypatch.setattr(speed, "rewriting_pays", lambda work: True)
+    monkeypatch.setattr(speed, "pays", lambda module, device, work: True)
     distil(teacher_run, tmp_path / "run", compile=asked, epochs=1)
     found = result(tmp_path / "run")
     assert found["student"] == student
-    assert found["teachers"][0]["compiled"] == teacher
+    assert found["teachers"][0]["way"] == teacher
 
 
 @pytest.mark.parametrize("method", ["stkd", "at"])  # at looks at features
@@ -79,7 +84,7 @@ def test_compiled_run_is_the_run(method: str, teacher_run: Path, tmp_path: Path)
         torch.testing.assert_close(fast[name], tensor, rtol=2e-3, atol=2e-4, msg=name)
     found = result(tmp_path / "fast")
     assert found["student"] == "rewritten"
-    assert found["teachers"][0]["compiled"]
+    assert found["teachers"][0]["way"] == "rewritten"
 
 
 def test_compiled_run_resumes_exactly(teacher_run: Path, tmp_path: Path, killed_at: Callable[..., Any]) -> None:

@@ -1,7 +1,7 @@
-// Batch normalisation in training, with the addition and the ReLU that often follow it, for channels-last CPU tensors.
+// Batch normalisation with the addition and the ReLU that often follow it, for channels-last CPU tensors.
 //
-// Two passes over memory forward (statistics; result) and two backward (sums; gradients), each as wide as the machine's
-// vectors. The second pass goes the other way, so that it begins with what the first has left in the cache. Float sums
+// In training two passes over memory forward (statistics; result) and two backward (sums; gradients), each as wide as
+// the machine's vectors; in evaluation one. The second pass goes the other way, so that it begins with what the first has left in the cache. Float sums
 // are kept short and added up in double. Ioffe and Szegedy, Batch Normalization, ICML 2015, and the gradients there.
 
 #include <ATen/ATen.h>
@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -209,6 +210,21 @@ T* data(const Tensor& x) {
 
 // ---- forward and backward of a whole tensor ----
 
+// y = relu(scale * x + offset + added), by channel
+Tensor transformed(const Tensor& x, const Tensor& added, const float* scale, const float* offset, bool relu) {
+  const Shape shape(x);
+  const Tensor y = at::empty_like(x);
+  const auto a = spread(scale, shape), b = spread(offset, shape);
+  with_kind(x, shape, relu, added.defined(), [&](auto element, auto fixed, auto relu_, auto residual_) {
+    using T = decltype(element);
+    at::parallel_for(0, shape.rows, std::max<int64_t>(1, kGrain / shape.width), [&](int64_t begin, int64_t end) {
+      normalise<T, decltype(fixed)::value, relu_(), residual_()>(
+          data<T>(x), data<T>(added), data<T>(y), begin, end, shape.width, a.data(), b.data());
+    });
+  });
+  return y;
+}
+
 struct Result {
   Tensor y, moments; // (2, C): mean, 1 / standard deviation
 };
@@ -218,7 +234,7 @@ Result forward(
     const Tensor& running_var, double momentum, double eps, bool relu) {
   const Shape shape(x);
   const int64_t channels = shape.channels, width = shape.width;
-  Result out{at::empty_like(x), at::empty({2, channels}, weight.options())};
+  Result out{Tensor(), at::empty({2, channels}, weight.options())};
   float* mean = data<float>(out.moments);
   float* inverse = mean + channels;
   std::vector<float> scale(channels), offset(channels);
@@ -248,12 +264,8 @@ Result forward(
       if (rm) rm[c] = static_cast<float>((1 - momentum) * rm[c] + momentum * (m + near[c]));
       if (rv) rv[c] = static_cast<float>((1 - momentum) * rv[c] + momentum * variance * n / (n - 1));
     }
-    const auto a = spread(scale.data(), shape), b = spread(offset.data(), shape);
-    at::parallel_for(0, shape.rows, std::max<int64_t>(1, kGrain / width), [&](int64_t begin, int64_t end) {
-      normalise<T, w, relu_(), residual_()>(
-          xs, data<T>(added), data<T>(out.y), begin, end, width, a.data(), b.data());
-    });
   });
+  out.y = transformed(x, added, scale.data(), offset.data(), relu);
   return out;
 }
 
@@ -325,26 +337,54 @@ class BatchNormAct : public torch::autograd::Function<BatchNormAct> {
   }
 };
 
-bool fits(const Tensor& x, const optional<Tensor>& added, const optional<Tensor>& weight, const optional<Tensor>& bias) {
-  const auto plain = [](const optional<Tensor>& t) {
-    return t.has_value() && t->defined() && t->scalar_type() == at::kFloat && t->is_contiguous();
-  };
+bool plain(const optional<Tensor>& t) {
+  return t.has_value() && t->defined() && t->scalar_type() == at::kFloat && t->is_contiguous();
+}
+
+bool absent_or_plain(const optional<Tensor>& t) {
+  return !t.has_value() || !t->defined() || plain(t);
+}
+
+bool fits(const Tensor& x, const optional<Tensor>& added, std::initializer_list<optional<Tensor>> by_channel) {
   const bool same = !added.has_value() ||
       (added->sizes() == x.sizes() && added->scalar_type() == x.scalar_type() &&
        added->is_contiguous(at::MemoryFormat::ChannelsLast));
   const bool element = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
   return x.is_cpu() && x.dim() == 4 && element && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-      x.numel() > x.size(1) && plain(weight) && plain(bias) && same;
+      x.numel() > x.size(1) && std::all_of(by_channel.begin(), by_channel.end(), plain) && same;
+}
+
+// With the running statistics; without gradients.
+Tensor evaluated(
+    const Tensor& x, const Tensor& added, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+    const Tensor& running_var, double eps, bool relu) {
+  std::vector<float> scale(x.size(1)), offset(x.size(1));
+  for (int64_t c = 0; c < x.size(1); ++c) {
+    scale[c] = static_cast<float>(data<float>(weight)[c] / std::sqrt(data<float>(running_var)[c] + eps));
+    offset[c] = data<float>(bias)[c] - data<float>(running_mean)[c] * scale[c];
+  }
+  return transformed(x, added, scale.data(), offset.data(), relu);
+}
+
+bool learns(std::initializer_list<optional<Tensor>> tensors) {
+  return at::GradMode::is_enabled() && std::any_of(tensors.begin(), tensors.end(), [](const optional<Tensor>& t) {
+           return t.has_value() && t->defined() && t->requires_grad();
+         });
 }
 
 Tensor batch_norm_act(
     const Tensor& x, const optional<Tensor>& added, const optional<Tensor>& weight, const optional<Tensor>& bias,
-    const optional<Tensor>& running_mean, const optional<Tensor>& running_var, double momentum, double eps, bool relu) {
+    const optional<Tensor>& running_mean, const optional<Tensor>& running_var, bool training, double momentum, double eps,
+    bool relu) {
   TORCH_CHECK_VALUE(
-      x.dim() < 2 || x.numel() != x.size(1), "Expected more than 1 value per channel when training, got input size ", x.sizes());
-  if (fits(x, added, weight, bias))
-    return BatchNormAct::apply(x, added, *weight, *bias, running_mean, running_var, momentum, eps, relu);
-  Tensor y = at::batch_norm(x, weight, bias, running_mean, running_var, true, momentum, eps, false);
+      !training || x.dim() < 2 || x.numel() != x.size(1), "Expected more than 1 value per channel when training, got input size ", x.sizes());
+  if (fits(x, added, {weight, bias})) {
+    if (training && absent_or_plain(running_mean) && absent_or_plain(running_var))
+      return BatchNormAct::apply(x, added, *weight, *bias, running_mean, running_var, momentum, eps, relu);
+    if (!training && fits(x, added, {running_mean, running_var}) && !learns({x, added, weight, bias}))
+      return evaluated(x, added.value_or(Tensor()), *weight, *bias, *running_mean, *running_var, eps, relu);
+  }
+  Tensor y = at::batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps, false);
   if (added.has_value()) y = y + *added;
   return relu ? at::relu(y) : y;
 }
@@ -354,6 +394,6 @@ Tensor batch_norm_act(
 TORCH_LIBRARY(stkd, m) {
   m.def(
       "batch_norm_act(Tensor x, Tensor? added, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, "
-      "Tensor(b!)? running_var, float momentum, float eps, bool relu) -> Tensor",
+      "Tensor(b!)? running_var, bool training, float momentum, float eps, bool relu) -> Tensor",
       TORCH_FN(batch_norm_act));
 }

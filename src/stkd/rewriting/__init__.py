@@ -1,4 +1,4 @@
-"""A model's graph rewritten for training on a CPU: the same results, to rounding, in less time."""
+"""A model's graph rewritten for a CPU: the same results, to rounding, in less time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depthwise convolutions that oneDNN has no fast bf16 code for, in float32."""
+"""Depthwise convolutions that oneDNN has no fast bf16 backward pass for, in float32."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def _arguments(
 
 
 def _conv2d(*args: Any, **kwargs: Any) -> Tensor:
-    """torch.conv2d, in float32 where autocast would take bf16."""
-    if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
+    """torch.conv2d, in float32 where autocast would take bf16 and a backward pass will come."""
+    bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    if not bf16 or not torch.is_grad_enabled():
         return F.conv2d(*args, **kwargs)
     images, weight, bias, *others = _arguments(*args, **kwargs)
     with torch.autocast("cpu", enabled=False):

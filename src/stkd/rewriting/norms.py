@@ -25,7 +25,7 @@ def helps(layers: Iterable[nn.Module]) -> bool:
 
 
 def fuse(graph: GraphModule) -> None:
-    """Make batch normalisations in training operations of ours.
+    """Make batch normalisations operations of ours.
 
     Where a normalised tensor is used once, by an addition or by a ReLU, that becomes part of the operation. A tensor
     that something else looks at too, as a tap does, stays.
@@ -61,7 +61,7 @@ def _fuse(graph: GraphModule, norm: Node) -> None:
 
 
 def _arguments(norm: Node) -> tuple[Node, tuple[Any, ...]] | None:
-    """Images, and what the operation takes after the addend; None unless in training with a fixed momentum."""
+    """Images, and what the operation takes after the addend; None where the mode or momentum is not fixed."""
 
     def read(
         input: Any,
@@ -73,9 +73,9 @@ def _arguments(norm: Node) -> tuple[Node, tuple[Any, ...]] | None:
         momentum: Any = 0.1,
         eps: Any = 1e-5,
     ) -> tuple[Node, tuple[Any, ...]] | None:
-        if training is not True or not isinstance(momentum, float):
+        if not isinstance(training, bool) or not isinstance(momentum, float):
             return None
-        return input, (weight, bias, running_mean, running_var, momentum, eps)
+        return input, (weight, bias, running_mean, running_var, training, momentum, eps)
 
     return read(*norm.args, **norm.kwargs)
 

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from .. import rewriting
 
-__all__ = ["Compile", "Way", "compiled", "compiling_pays", "rewriting_pays"]
+__all__ = ["Way", "compiled", "pays"]
 
-Compile = Literal["none", "teacher", "all"]
 Way = Literal["eager", "rewritten", "compiled"]
-"""How a student is run: as it is, with its graph rewritten, or as torch.compile makes it."""
+"""How a model is run: as it is, with its graph rewritten, or as torch.compile makes it."""
 
 _COMPILING_PAYS = {"cpu": 7e13, "cuda": 2.5e15}
 _REWRITING_PAYS = 2.5e13
@@ -25,26 +24,23 @@ CUDA: not measured, a guess.
 """
 
 
-def compiling_pays(device: torch.device, work: float) -> bool:
-    """Whether torch.compile wins back the time that it takes.
+def pays(module: nn.Module, device: torch.device, work: float) -> bool:
+    """Whether `compiled` wins back the time that it takes.
 
     Args:
-        device: Where a model runs.
+        module: A model on the device.
+        device: Where it runs.
         work: Multiply-accumulates of the whole run.
     """
-    return work >= _COMPILING_PAYS.get(device.type, float("inf"))
-
-
-def rewriting_pays(work: float) -> bool:
-    """Whether rewriting, which is for a CPU alone, wins back its time in a run of so many multiply-accumulates."""
-    return work >= _REWRITING_PAYS
+    least = _REWRITING_PAYS if rewriting.helps(module) else _COMPILING_PAYS.get(device.type, float("inf"))
+    return work >= least
 
 
 def compiled(module: nn.Module, sample: Tensor, answer: Callable[[nn.Module, Tensor], Tensor]) -> tuple[nn.Module, Way]:
     """The module compiled for batches like `sample`, or itself, with a note, where that fails.
 
-    In training on a CPU that is its graph with faster parts (stkd.rewriting): torch.compile's own code is hardly faster
-    there than the model as it is. Otherwise it is what torch.compile makes.
+    On a CPU that is its graph with faster parts (stkd.rewriting), if it has such: torch.compile's own code is hardly
+    faster there than the model as it is. Otherwise it is what torch.compile makes.
 
     It shares parameters and buffers with the module, whose names in a state dict stay as they are. Taps must be set
     before. Neither weights, statistics, gradients nor random numbers are changed.
@@ -59,7 +55,7 @@ def compiled(module: nn.Module, sample: Tensor, answer: Callable[[nn.Module, Ten
     """
     import torch._dynamo  # seconds, which a run that compiles nothing need not spend
 
-    rewrites = module.training and rewriting.helps(module)
+    rewrites = rewriting.helps(module)
     fast: nn.Module = torch.compile(module, dynamic=False, backend=rewriting.rewrite if rewrites else "inductor")  # type: ignore[assignment]
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:

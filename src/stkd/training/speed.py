@@ -13,9 +13,8 @@ from ..data.loader import TrainLoader
 from ..evaluation import macs
 from ..fabric import Fabric
 from ..methods import Method
-from ..rewriting import helps
 from ..teacher import Ensemble, Teacher
-from .compilation import Way, compiled, compiling_pays, rewriting_pays
+from .compilation import Way, compiled, pays
 from .teacher_speed import batches_after, set_runner
 
 __all__ = ["speed_up", "speed_up_teacher", "work_of"]
@@ -57,8 +56,7 @@ def speed_up(
         record["teachers"] = speed_up_teacher(config, method, teacher, loader, fabric, work)
     fast: nn.Module = student.train()
     way: Way = "eager"
-    pays = rewriting_pays(work) if helps(student) else compiling_pays(fabric.device, work)
-    if _compiles("student", config, fabric, pays):
+    if _compiles("student", config, fabric, student, work):
         loader.compile()
 
         def answer(module: nn.Module, images: Tensor) -> Tensor:
@@ -88,20 +86,24 @@ def speed_up_teacher(
     Returns:
         What was chosen, for each model of the teacher.
     """
-    compile = _compiles("teacher", config, fabric, compiling_pays(fabric.device, work))
-    pays = {"engine_pays": work >= _ENGINE_PAYS, "int8_pays": work >= _INT8_PAYS}
+    worth = {"engine_pays": work >= _ENGINE_PAYS, "int8_pays": work >= _INT8_PAYS}
     for one in _live(teacher):
         if one.record is None:
-            set_runner(one, config, method, loader, fabric, compile=compile, **pays)
+            compile = _compiles("teacher", config, fabric, one.module, work)
+            set_runner(one, config, method, loader, fabric, compile=compile, **worth)
     return [one.record for one in _live(teacher)]
 
 
 def _compiles(
-    model: Literal["teacher", "student"], config: TrainConfig | DistillConfig, fabric: Fabric, pays: bool
+    role: Literal["teacher", "student"],
+    config: TrainConfig | DistillConfig,
+    fabric: Fabric,
+    module: nn.Module,
+    work: float,
 ) -> bool:
     if fabric.world_size > 1:
         return False  # each process would have to make the same choice after a failure
-    return pays if config.compile == "auto" else config.compile in ("all", model)
+    return pays(module, fabric.device, work) if config.compile == "auto" else config.compile in ("all", role)
 
 
 def work_of(

@@ -79,13 +79,13 @@ def set_runner(
         except StkdError as error:
             warnings.warn(str(error), stacklevel=2)
     answer = _in_precision(asked, fabric)
-    module = teacher.module
+    module, way = teacher.module, "eager"
     if compile:
         with torch.no_grad():
-            module, _ = compiled(module, sample, answer)
+            module, way = compiled(module, sample, answer)
     teacher.runner = lambda images: answer(module, images)
     precision = fabric.strategy.precision.precision if asked == "auto" else asked
-    teacher.record = {"precision": precision, "engine": "torch", "compiled": module is not teacher.module}
+    teacher.record = {"precision": precision, "engine": "torch", "way": way}
 
 
 def _check_int8(config: DistillConfig, method: Method, device: torch.device) -> None:
