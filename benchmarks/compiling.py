@@ -32,10 +32,10 @@ LARGE = ["--image-size", "224", "--batch-size", "32"]
 
 
 def bench(pair: list[str], options: list[str], cache: str) -> dict[str, Any]:
-    """One `stkd bench`; torch.compile's files are kept in a folder."""
+    """One `stkd bench`; what is compiled is kept in a folder."""
     models = ["--teacher", pair[0], "--student", pair[1], *(LARGE if pair[0].startswith("timm/") else [])]
     command = [sys.executable, "-m", "stkd", "bench", *models, *options, "--pairs", "1", "--seconds", "4", "--json"]
-    env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache}
+    env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "STKD_CACHE": cache}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -71,8 +71,8 @@ def main() -> None:
     arguments = parser.parse_args()
     result = json.loads(arguments.result.read_text()) if arguments.result.exists() else {"figures": {}}
     kinds = {"": [], ", float32": ["--precision", "32", "--teacher-precision", "32"]}
-    for kind, options in kinds.items():
-        for name, pair in PAIRS.items():
+    for name, pair in PAIRS.items():
+        for kind, options in kinds.items():
             if (figure := f"{name}{kind}") in result["figures"]:
                 continue
             result["environment"] = environment()
