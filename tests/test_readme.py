@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
@@ -42,6 +43,14 @@ def test_tables_are_those_of_the_result_files() -> None:
         found |= set(tables.BLOCK.findall(text))
         assert tables.rendered(text) == text, document
     assert found
+
+
+def test_speeds_in_the_readme_are_those_of_the_file() -> None:
+    figures = json.loads((ROOT / "results" / "speed.json").read_text())["figures"]
+    beside_bare = {name: found["ratio"] for name, found in figures.items() if "bare_images_per_s" in found}
+    for kind in (", bf16", ", int8 teacher"):
+        ratios = [ratio for name, ratio in beside_bare.items() if name.endswith(kind)]
+        assert f"{min(ratios):.1f} to {max(ratios):.1f} times" in README
 
 
 def test_picture_of_the_ablations_is_that_of_the_result_files() -> None:

@@ -24,8 +24,8 @@ def helps(layers: Iterable[nn.Module]) -> bool:
 def widen(graph: GraphModule) -> None:
     """Compute them, under bf16 autocast, in float32; images, weights and results stay of the type that they have.
 
-    Forward and backward together take 2 to 10 times less for kernels of 5 pixels, half as long at a stride of 2; a
-    stride of 1 with 3 pixels is fast in bf16 (two cores with AVX512-BF16).
+    oneDNN's backward passes in bf16 are slow for kernels of 5 pixels and for strides (on two cores with AVX512-BF16); a
+    stride of 1 with 3 pixels is fast.
     """
     for node in graph.graph.nodes:
         if node.op != "call_function" or node.target not in (F.conv2d, torch.conv2d):
