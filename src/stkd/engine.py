@@ -72,6 +72,7 @@ class Engine:
 def _quantised(model: Any, batches: Sequence[Tensor]) -> Any:
     import logging
 
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no CUDA, in vain
     import nncf
 
     nncf.set_log_level(logging.ERROR)
