@@ -5,8 +5,9 @@
 Runs of stkd in one process, with the settings of the `stkd` command, of random images of CIFAR's size (their content
 does not matter for time), resnet56 -> resnet8, batch 64. One pass for three is measured in float32 as in a long run,
 rewritten; in the precision that stkd chooses (torch's bf16) as in a short one, as they are; and in that as in a long
-one, with a teacher that OpenVINO runs and rewritten students. What is compared is run in turn, and each ratio is that of one turn; the median of all turns
-counts. The first turn is left out: it warms up. A quarter of an hour on two idle cores.
+one, with a teacher that OpenVINO runs and rewritten students. What is compared is run in turn, and each ratio is that
+of one turn; the median of all turns counts. The first turn is left out: it warms up. A quarter of an hour on two idle
+cores.
 """
 
 from __future__ import annotations
