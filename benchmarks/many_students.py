@@ -102,13 +102,12 @@ def main() -> None:
             "models": {"teacher": TEACHER, "student": STUDENT, "students": STUDENTS, "batch_size": BATCH},
             "images": {
                 "together": len(few.train),
-                "together_float32": len(more.train),
                 "together_long": len(many.train),
                 "cached": len(more.train),
             },
             "environment": environment(),
             "one_pass_against_three_runs": pair(few),
-            "one_pass_against_three_runs_float32": pair(more, precision="32", compile="all"),
+            "one_pass_against_three_runs_float32": pair(many, precision="32", compile="all"),
             "one_pass_against_three_runs_long": pair(many, compile="all"),
             "cached_against_no_teacher": compared(cached, alone, args.turns),
         }

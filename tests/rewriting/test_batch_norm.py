@@ -117,10 +117,19 @@ def test_large_tensor_on_several_threads() -> None:
 
 
 def test_small_variance_far_from_zero() -> None:
-    x = (1000 + 0.01 * torch.randn(8, 16, 8, 8)).to(memory_format=torch.channels_last)
+    """As near to the exact values and gradients as torch's own."""
+    torch.manual_seed(0)
+    x = (1000 + 0.01 * torch.randn(8, 16, 8, 8)).to(memory_format=torch.channels_last).requires_grad_()
     tensors = (x, None, torch.ones(16), torch.zeros(16), torch.zeros(16), torch.ones(16))
-    exact, _ = theirs(tensors)
+    grad = torch.randn(8, 16, 8, 8).to(memory_format=torch.channels_last)
+    exact, others = theirs(tensors)
+    exact.backward(grad.double())  # type: ignore[no-untyped-call]
+    (own,) = torch.autograd.grad(ours(tensors, relu=False), x, grad)
+    (torchs,) = torch.autograd.grad(F.batch_norm(x, None, None, *tensors[2:4], True), x, grad)
     torch.testing.assert_close(ours(tensors, relu=False).double(), exact.detach(), rtol=0, atol=0.02)
+    right = others[0].grad
+    assert right is not None
+    assert (own - right).norm() <= 1.5 * (torchs - right).norm() + 1e-5 * right.norm()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -163,11 +163,11 @@ void normalise(
   }
 }
 
-// dx = a * g + b * x + c, where g is what comes through the ReLU; that is also the gradient of what was added
+// dx = a * g + b * (x - mean) + c, where g is what comes through the ReLU; that is also the gradient of what was added
 template <typename T, int64_t fixed, bool relu, bool residual>
 void differentiate(
-    const T* g, const T* y, const T* x, T* dx, T* dr, int64_t begin, int64_t end, int64_t width, const float* a,
-    const float* b, const float* c) {
+    const T* g, const T* y, const T* x, T* dx, T* dr, int64_t begin, int64_t end, int64_t width, const float* mean,
+    const float* a, const float* b, const float* c) {
   const int64_t w = fixed ? fixed : width;
   for (int64_t r = end - 1; r >= begin; --r) {
     const T* __restrict gr = g + r * w;
@@ -179,7 +179,7 @@ void differentiate(
     for (int64_t i = 0; i < w; ++i) {
       const float all = widen(gr[i]), v = !relu || passes(yr[i]) ? all : 0.0f;
       if constexpr (residual) narrow(v, drr[i]);
-      narrow(a[i] * v + b[i] * widen(xr[i]) + c[i], dxr[i]);
+      narrow(a[i] * v + b[i] * (widen(xr[i]) - mean[i]) + c[i], dxr[i]);
     }
   }
 }
@@ -300,12 +300,12 @@ Gradients backward(
       data<float>(out.weight)[k] = static_cast<float>(sums[channels + k] * inverse[k]);
       a[k] = static_cast<float>(factor);
       b[k] = static_cast<float>(slope);
-      c[k] = static_cast<float>(-factor * sums[k] / n - slope * mean[k]);
+      c[k] = static_cast<float>(-factor * sums[k] / n);
     }
     const auto as = spread(a.data(), shape), bs = spread(b.data(), shape), cs = spread(c.data(), shape);
     at::parallel_for(0, shape.rows, std::max<int64_t>(1, kGrain / width), [&](int64_t begin, int64_t end) {
       differentiate<T, w, relu_(), residual_()>(
-          gs, ys, xs, data<T>(out.x), data<T>(out.added), begin, end, width, as.data(), bs.data(), cs.data());
+          gs, ys, xs, data<T>(out.x), data<T>(out.added), begin, end, width, middle.data(), as.data(), bs.data(), cs.data());
     });
   });
   return out;
