@@ -6,8 +6,8 @@ Runs of stkd in one process, with the settings of the `stkd` command, of random 
 does not matter for time), resnet56 -> resnet8, batch 64. One pass for three is measured in float32 as in a long run,
 rewritten; in the precision that stkd chooses (torch's bf16) as in a short one, as they are; and in that as in a long
 one, with a teacher that OpenVINO runs and rewritten students. What is compared is run in turn, and each ratio is that
-of one turn; the median of all turns counts. The first turn is left out: it warms up. A quarter of an hour on two idle
-cores.
+of one turn; the median of all turns counts. The first turn is left out: it warms up. What the file holds already is
+not measured again. Twenty minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import stkd
+from stkd.files import write_atomic
 from stkd.runtime import tune_process
 
 if TYPE_CHECKING:
@@ -97,24 +98,24 @@ def main() -> None:
         def alone() -> float:
             return images_per_s([stkd.distill(None, STUDENT, more, "mixup", out=out(), **common)])
 
-        result = {
+        jobs: dict[str, Callable[[], dict[str, Any]]] = {
+            "one_pass_against_three_runs": partial(pair, few),
+            "one_pass_against_three_runs_float32": partial(pair, many, precision="32", compile="all"),
+            "one_pass_against_three_runs_long": partial(pair, many, compile="all"),
+            "cached_against_no_teacher": partial(compared, cached, alone, args.turns),
+        }
+        result = json.loads(args.result.read_text()) if args.result.exists() else {}
+        result |= {
             "what": "student-images per second and their ratios, by turn; the first turn is left out",
             "models": {"teacher": TEACHER, "student": STUDENT, "students": STUDENTS, "batch_size": BATCH},
-            "images": {
-                "together": len(few.train),
-                "together_long": len(many.train),
-                "cached": len(more.train),
-            },
+            "images": {"together": len(few.train), "together_long": len(many.train), "cached": len(more.train)},
             "environment": environment(),
-            "one_pass_against_three_runs": pair(few),
-            "one_pass_against_three_runs_float32": pair(many, precision="32", compile="all"),
-            "one_pass_against_three_runs_long": pair(many, compile="all"),
-            "cached_against_no_teacher": compared(cached, alone, args.turns),
         }
-    args.result.write_text(json.dumps(result, indent=1) + "\n")
-    for name, found in result.items():
-        if isinstance(found, dict) and "median_ratio" in found:
-            print(f"{name}: median ratio {found['median_ratio']}")
+        for name, measure in jobs.items():
+            if name not in result:
+                result[name] = {**measure(), "git": result["environment"]["git"]}
+                print(f"{name}: median ratio {result[name]['median_ratio']}", flush=True)
+                write_atomic(args.result, json.dumps(result, indent=1) + "\n")
 
 
 def compared(first: Callable[[], float], second: Callable[[], float], turns: int) -> dict[str, Any]:
