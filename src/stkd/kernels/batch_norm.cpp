@@ -1,8 +1,9 @@
 // Batch normalisation with the addition and the ReLU that often follow it, for channels-last CPU tensors.
 //
 // In training two passes over memory forward (statistics; result) and two backward (sums; gradients), each as wide as
-// the machine's vectors; in evaluation one. The second pass goes the other way, so that it begins with what the first has left in the cache. Float sums
-// are kept short and added up in double. Ioffe and Szegedy, Batch Normalization, ICML 2015, and the gradients there.
+// the machine's vectors; in evaluation one. The second pass goes the other way, so that it begins with what the first
+// has left in the cache. Float sums are kept short and added up in double. Ioffe and Szegedy, Batch Normalization,
+// ICML 2015, and the gradients there.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -67,6 +68,8 @@ struct Shape {
     if (several <= kWidest && x.numel() % several == 0) width = several;
     rows = x.numel() / width;
   }
+
+  int64_t grain() const { return std::max<int64_t>(1, kGrain / width); } // rows from which another thread pays
 };
 
 std::vector<float> spread(const float* values, const Shape& shape) {
@@ -80,7 +83,7 @@ template <typename Add>
 std::vector<double> two_sums(const Shape& shape, const Add& add) {
   const int64_t channels = shape.channels, width = shape.width, threads = at::get_num_threads();
   std::vector<double> parts(threads * 2 * channels, 0.0);
-  at::parallel_for(0, shape.rows, std::max<int64_t>(1, kGrain / width), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, shape.rows, shape.grain(), [&](int64_t begin, int64_t end) {
     std::vector<float> sums(2 * width);
     std::vector<double> total(2 * channels, 0.0);
     for (int64_t from = begin; from < end; from += kBlock) {
@@ -101,27 +104,19 @@ std::vector<double> two_sums(const Shape& shape, const Add& add) {
 template <typename T, int64_t fixed>
 void add_moments(const T* x, int64_t rows, int64_t width, const float* shift, float* sums, float* squares) {
   const int64_t w = fixed ? fixed : width;
-  if constexpr (fixed > 0) { // in registers
-    float s[fixed] = {}, q[fixed] = {};
-    for (int64_t r = 0; r < rows; ++r, x += w)
+  float sf[fixed ? fixed : 1] = {}, qf[fixed ? fixed : 1] = {}; // in registers
+  float* __restrict s = fixed ? sf : sums;
+  float* __restrict q = fixed ? qf : squares;
+  for (int64_t r = 0; r < rows; ++r, x += w)
 #pragma omp simd
-      for (int64_t i = 0; i < w; ++i) {
-        const float v = widen(x[i]) - shift[i];
-        s[i] += v;
-        q[i] += v * v;
-      }
-    std::copy(s, s + fixed, sums);
-    std::copy(q, q + fixed, squares);
-  } else {
-    float* __restrict s = sums;
-    float* __restrict q = squares;
-    for (int64_t r = 0; r < rows; ++r, x += w)
-#pragma omp simd
-      for (int64_t i = 0; i < w; ++i) {
-        const float v = widen(x[i]) - shift[i];
-        s[i] += v;
-        q[i] += v * v;
-      }
+    for (int64_t i = 0; i < w; ++i) {
+      const float v = widen(x[i]) - shift[i];
+      s[i] += v;
+      q[i] += v * v;
+    }
+  if constexpr (fixed > 0) {
+    std::copy(sf, sf + fixed, sums);
+    std::copy(qf, qf + fixed, squares);
   }
 }
 
@@ -217,7 +212,7 @@ Tensor transformed(const Tensor& x, const Tensor& added, const float* scale, con
   const auto a = spread(scale, shape), b = spread(offset, shape);
   with_kind(x, shape, relu, added.defined(), [&](auto element, auto fixed, auto relu_, auto residual_) {
     using T = decltype(element);
-    at::parallel_for(0, shape.rows, std::max<int64_t>(1, kGrain / shape.width), [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, shape.rows, shape.grain(), [&](int64_t begin, int64_t end) {
       normalise<T, decltype(fixed)::value, relu_(), residual_()>(
           data<T>(x), data<T>(added), data<T>(y), begin, end, shape.width, a.data(), b.data());
     });
@@ -303,7 +298,7 @@ Gradients backward(
       c[k] = static_cast<float>(-factor * sums[k] / n);
     }
     const auto as = spread(a.data(), shape), bs = spread(b.data(), shape), cs = spread(c.data(), shape);
-    at::parallel_for(0, shape.rows, std::max<int64_t>(1, kGrain / width), [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, shape.rows, shape.grain(), [&](int64_t begin, int64_t end) {
       differentiate<T, w, relu_(), residual_()>(
           gs, ys, xs, data<T>(out.x), data<T>(out.added), begin, end, width, middle.data(), as.data(), bs.data(), cs.data());
     });
@@ -345,13 +340,13 @@ bool absent_or_plain(const optional<Tensor>& t) {
   return !t.has_value() || !t->defined() || plain(t);
 }
 
-bool fits(const Tensor& x, const optional<Tensor>& added, std::initializer_list<optional<Tensor>> by_channel) {
+bool fits(const Tensor& x, const optional<Tensor>& added) {
   const bool same = !added.has_value() ||
       (added->sizes() == x.sizes() && added->scalar_type() == x.scalar_type() &&
        added->is_contiguous(at::MemoryFormat::ChannelsLast));
   const bool element = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
   return x.is_cpu() && x.dim() == 4 && element && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-      x.numel() > x.size(1) && std::all_of(by_channel.begin(), by_channel.end(), plain) && same;
+      x.numel() > x.size(1) && same;
 }
 
 // With the running statistics; without gradients.
@@ -378,10 +373,10 @@ Tensor batch_norm_act(
     bool relu) {
   TORCH_CHECK_VALUE(
       !training || x.dim() < 2 || x.numel() != x.size(1), "Expected more than 1 value per channel when training, got input size ", x.sizes());
-  if (fits(x, added, {weight, bias})) {
+  if (fits(x, added) && plain(weight) && plain(bias)) {
     if (training && absent_or_plain(running_mean) && absent_or_plain(running_var))
       return BatchNormAct::apply(x, added, *weight, *bias, running_mean, running_var, momentum, eps, relu);
-    if (!training && fits(x, added, {running_mean, running_var}) && !learns({x, added, weight, bias}))
+    if (!training && plain(running_mean) && plain(running_var) && !learns({x, added, weight, bias}))
       return evaluated(x, added.value_or(Tensor()), *weight, *bias, *running_mean, *running_var, eps, relu);
   }
   Tensor y = at::batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps, false);

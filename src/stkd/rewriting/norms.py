@@ -1,4 +1,4 @@
-"""Batch normalisation, the addition and the ReLU after it, as one operation of a student's graph."""
+"""Batch normalisation, the addition and the ReLU after it, as one operation of a model's graph."""
 
 from __future__ import annotations
 

@@ -18,9 +18,10 @@ Way = Literal["eager", "rewritten", "compiled"]
 
 _COMPILING_PAYS = {"cpu": 7e13, "cuda": 2.5e15}
 _REWRITING_PAYS = 2.5e13
-"""Multiply-accumulates of a run from which it saves more time than it takes, on a CPU from results/compiling.json.
+"""Multiply-accumulates of a run from which it saves more time than it takes.
 
-CUDA: not measured, a guess.
+Rewriting: between the first and a later time on a machine in results/compiling.json. Compiling on a CPU: as that file
+had it for resnet56 -> resnet20 in float32 before such models were rewritten (1dc5181). CUDA: not measured, a guess.
 """
 
 

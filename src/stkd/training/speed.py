@@ -20,7 +20,7 @@ from .teacher_speed import batches_after, set_runner
 __all__ = ["speed_up", "speed_up_teacher", "work_of"]
 
 _ENGINE_PAYS, _INT8_PAYS = 2.5e12, 7e13
-"""Multiply-accumulates of a run from which converting the teacher to bf16, and trying it in int8, pay."""
+"""Multiply-accumulates of a run from which converting the teacher to bf16, and trying it in int8, pay: estimates."""
 
 
 def speed_up(
