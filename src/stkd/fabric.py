@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from types import ModuleType
 
-__all__ = ["Fabric", "Logger", "TensorBoardLogger"]
+__all__ = ["Fabric", "Logger", "Precision", "TensorBoardLogger"]
 
 
 @contextlib.contextmanager
@@ -34,3 +34,4 @@ with _version_alone("torchmetrics"):
     from lightning_fabric import Fabric
     from lightning_fabric.loggers.logger import Logger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+    from lightning_fabric.plugins.precision import Precision

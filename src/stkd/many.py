@@ -165,7 +165,7 @@ def run_many(
                 learner = ready(
                     configs[name], found[name], subjects[name], shared, runs[name], fabrics[name], beside=beside
                 )
-                learner.stream, learners[name] = Stream(), learner
+                learner.stream, learners[name] = Stream(learner.fabric.device), learner
             train(list(learners.values()), shared.loader, progress=progress)
         for name, learner in learners.items():
             with learner.stream:

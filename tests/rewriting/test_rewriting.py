@@ -92,6 +92,25 @@ def test_resnet_has_each_normalisation_and_what_follows_in_one() -> None:
     assert F.relu not in targets, "each follows a normalisation or a sum with one"
 
 
+def test_any_number_of_models_of_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch by itself keeps the code of eight, and runs further ones as they are."""
+    rewritten: list[GraphModule] = []
+    rewrite = rewriting.rewrite
+
+    def seen(graph: GraphModule, inputs: Any) -> Any:
+        rewritten.append(graph)
+        return rewrite(graph, inputs)
+
+    monkeypatch.setattr(rewriting, "rewrite", seen)
+    images = torch.randn(2, 3, 16, 16).to(memory_format=torch.channels_last)
+    kept = []
+    for depth in range(1, 11):
+        layers = [layer for _ in range(depth) for layer in (nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))]
+        kept.append(compiled(nn.Sequential(*layers).train(), images, lambda module, x: module(x)))
+    assert [way for _, way in kept] == ["rewritten"] * 10
+    assert len(rewritten) == 10
+
+
 class Block(nn.Module):
     """A normalisation, and what becomes of it."""
 

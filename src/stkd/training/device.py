@@ -10,6 +10,7 @@ from ..config import RunConfig
 from ..errors import StkdError
 from ..fabric import Fabric, Logger, TensorBoardLogger
 from ..precision import fast_bfloat16
+from .bfloat16 import BFloat16
 
 __all__ = ["make_fabric"]
 
@@ -40,14 +41,16 @@ def make_fabric(config: RunConfig) -> Fabric:
             precision = "bf16" if fast_bfloat16(device) else "32"
         if precision == "16" and device.type == "cpu":
             raise StkdError("precision 16 needs a GPU; on a CPU take bf16 or 32")
+        own = precision == "bf16" and device.type == "cpu" and config.devices == 1
+        arithmetic = {"plugins": BFloat16()} if own else {"precision": _PRECISION[precision]}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fabric = Fabric(
                 accelerator=config.accelerator,
                 devices=config.devices,
                 strategy=config.strategy,
-                precision=_PRECISION[precision],
                 loggers=_loggers(config),
+                **arithmetic,
             )
     except StkdError:
         raise

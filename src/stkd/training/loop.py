@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 
-from ..data.loader import Batch, TrainLoader
+from ..data.loader import TrainLoader
 from ..errors import Interrupted
+from .group import Group
 from .interrupt import StopSignals
 from .learner import Diverged, Learner
 from .progress import Bar
@@ -56,42 +58,35 @@ class _Loop:
         with (
             StopSignals() as signals,
             Bar(title, config.epochs, steps, epoch * steps + step, shown=self.progress) as bar,
+            Group(self.learners) as group,
         ):
             while (live := self._live(self.learners)) and (at := min(live, key=_position).state.epoch) < config.epochs:
-                self._train_epoch([learner for learner in live if learner.state.epoch == at], signals, bar)
+                self._train_epoch([learner for learner in live if learner.state.epoch == at], group, signals, bar)
 
-    def _train_epoch(self, learners: Sequence[Learner], signals: StopSignals, bar: Bar) -> None:
+    def _train_epoch(self, learners: Sequence[Learner], group: Group, signals: StopSignals, bar: Bar) -> None:
         epoch, start = min(learner.position for learner in learners)
+        group.begin_epoch()
         for learner in learners:
             learner.begin_epoch()
         saved = time.monotonic()
-        for batch in self.loader.epoch(epoch, start):
-            self._step(batch, learners)
+        loader = self.loader.epoch(epoch, start)
+        while batches := list(islice(loader, group.batches(len(learners)))):
+            group.make_steps(batches, learners)
             if signals.received is not None:
                 self._stop(signals.received, learners)
             if not (learners := self._live(learners)):
                 return
+            step = batches[-1].step + 1
             if bar.due():
                 shown = learners[0]
-                bar.update(epoch * self.loader.steps + batch.step + 1, shown.state.meter.means(), shown.images_per_s)
-            last = batch.step + 1 == self.loader.steps
-            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes > 0 and not last:
+                bar.update(epoch * self.loader.steps + step, shown.state.meter.means(), shown.images_per_s)
+            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes > 0 and step < self.loader.steps:
                 self._each(learners, _keep)
                 saved = time.monotonic()
         self._each(learners, Learner.settle)
         self._each(self._live(learners), Learner.end_epoch)
         if self.on_epoch is not None:
             self._each(self._live(learners), self.on_epoch)
-
-    def _step(self, batch: Batch, learners: Sequence[Learner]) -> None:
-        """A step of those who have not made it in an earlier session."""
-        due = [learner for learner in learners if learner.state.step == batch.step]
-        if len(due) == 1:
-            self._each(due, lambda learner: learner.make_step(batch))
-        else:
-            taught = next((learner.step.teach(batch) for learner in due if learner.step.teacher is not None), None)
-            self._each(due, lambda learner: learner.step.learn(batch, taught if learner.step.teacher else None))
-        self._each(due, Learner.step_made)
 
     def _stop(self, signum: int, learners: Sequence[Learner]) -> None:
         self._each(learners, _keep)

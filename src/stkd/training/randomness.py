@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 __all__ = ["Stream", "random_state", "restore_random_state"]
 
@@ -25,15 +26,34 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 class Stream:
-    """Random numbers of one's own, from where they are now: inside it a student draws as if it trained alone."""
+    """Random numbers of one's own, from where they are now: inside it a student draws as if it trained alone.
 
-    def __init__(self) -> None:
-        self._own = random_state()
+    Args:
+        device: Where the student trains; of other devices nothing is kept, since it is entered in every step.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device if device.type == "cuda" else None
+        self._own = self._before = self._state()
+
+    @property
+    def drew(self) -> bool:
+        """Whether it took random numbers of the CPU when it was last entered."""
+        return not torch.equal(self._before[0], self._own[0])
 
     def __enter__(self) -> None:
-        self._outside = random_state()
-        restore_random_state(self._own)
+        self._outside, self._before = self._state(), self._own
+        self._go_on_from(self._own)
 
     def __exit__(self, *_: object) -> None:
-        self._own = random_state()
-        restore_random_state(self._outside)
+        self._own = self._state()
+        self._go_on_from(self._outside)
+
+    def _state(self) -> tuple[Tensor, Tensor | None]:
+        return torch.get_rng_state(), None if self._cuda is None else torch.cuda.get_rng_state(self._cuda)
+
+    def _go_on_from(self, state: tuple[Tensor, Tensor | None]) -> None:
+        own, cuda = state
+        torch.set_rng_state(own)
+        if self._cuda is not None and cuda is not None:
+            torch.cuda.set_rng_state(cuda, self._cuda)
