@@ -14,8 +14,10 @@ import yaml
 from torch import nn
 
 import stkd
+from stkd import models
 from stkd.data import open_data
 from stkd.data.loader import Batch
+from stkd.evaluation import macs
 from stkd.teacher import Teacher
 from stkd.training.learner import Diverged
 from stkd.training.step import Step
@@ -189,6 +191,16 @@ def test_side_by_side(compiled: str, teacher_run: Path, tmp_path: Path) -> None:
             group[name].out
         )
         assert group[name].scores["speed"]["threads"] == 1
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_large_students_take_turns(teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    students = {name: SIDE_BY_SIDE[name] for name in ("plain", "seed")}
+    on_a_core = macs(models.create("cnn4", num_classes=10, in_channels=1, image_size=8).eval(), 1, 8) * 16 / 2
+    monkeypatch.setattr("stkd.training.group._SMALL", on_a_core - 1)
+    assert "threads" not in run_all(teacher_run, tmp_path / "large", students, **BF16)["plain"].scores["speed"]
+    monkeypatch.setattr("stkd.training.group._SMALL", on_a_core)
+    assert "threads" in run_all(teacher_run, tmp_path / "small", students, **BF16)["plain"].scores["speed"]
 
 
 @pytest.mark.usefixtures("two_cores")

@@ -17,7 +17,7 @@ from ..teacher import Ensemble, Teacher
 from .compilation import Way, compiled, pays
 from .teacher_speed import batches_after, set_runner
 
-__all__ = ["speed_up", "speed_up_teacher", "work_of"]
+__all__ = ["speed_up", "speed_up_teacher", "student_macs", "work_of"]
 
 _ENGINE_PAYS, _INT8_PAYS = 2.5e12, 7e13
 """Multiply-accumulates of a run from which converting the teacher to bf16, and trying it in int8, pay: estimates."""
@@ -112,10 +112,16 @@ def work_of(
     """Multiply-accumulates of a run; a backward pass costs as much as two forward passes."""
     an_image = sum(macs(one.module, one.card.channels, one.card.size) for one in _live(teacher))
     if student is not None:
-        mode = student.training
-        an_image += 3 * macs(student.eval(), data.channels, data.size)
-        student.train(mode)
+        an_image += 3 * student_macs(student, data)
     return float(an_image) * len(data.train) * config.epochs
+
+
+def student_macs(student: nn.Module, data: DataSet) -> int:
+    """Multiply-accumulates of a student's forward pass of one image; it stays in its mode."""
+    mode = student.training
+    found = macs(student.eval(), data.channels, data.size)
+    student.train(mode)
+    return found
 
 
 def _live(teacher: Teacher | None) -> list[Teacher]:
