@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,8 @@ def test_random_layers_have_their_own_numbers(teacher_run: Path, tmp_path: Path)
     assert ends(group["a"].out) == ends(group["c"].out) != ends(group["b"].out)
 
 
-@pytest.mark.parametrize("minutes", [0.0, 1e-9])
-def test_killed_and_resumed(minutes: float, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed at any step of any student, and once between the checkpoints of two students."""
-    options = {"checkpoint_minutes": minutes}
-    run_all(teacher_run, tmp_path / "whole", **options)
+def kill_thrice(run: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run and end it as a signal would, in the middle of steps."""
     learn = Step.learn
     for steps in (23, 64, 38):
         made = 0
@@ -102,7 +99,15 @@ def test_killed_and_resumed(minutes: float, teacher_run: Path, tmp_path: Path, m
         with monkeypatch.context() as patch:
             patch.setattr(Step, "learn", killed)
             with pytest.raises(KeyboardInterrupt):
-                run_all(teacher_run, tmp_path / "parts", **options)
+                run()
+
+
+@pytest.mark.parametrize("minutes", [0.0, 1e-9])
+def test_killed_and_resumed(minutes: float, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at any step of any student, and once between the checkpoints of two students."""
+    options = {"checkpoint_minutes": minutes}
+    run_all(teacher_run, tmp_path / "whole", **options)
+    kill_thrice(lambda: run_all(teacher_run, tmp_path / "parts", **options), monkeypatch)
     run_all(teacher_run, tmp_path / "parts", **options)
     for name in STUDENTS:
         assert ends(tmp_path / "parts" / name) == ends(tmp_path / "whole" / name), name
@@ -247,21 +252,7 @@ def test_side_by_side_killed_and_resumed(
 ) -> None:
     options = {**BF16, "checkpoint_minutes": minutes}
     run_all(teacher_run, tmp_path / "whole", SIDE_BY_SIDE, **options)
-    learn = Step.learn
-    for steps in (23, 64, 38):
-        made = 0
-
-        def killed(self: Step, *args: Any, limit: int = steps) -> None:
-            nonlocal made
-            made += 1
-            if made == limit:
-                raise KeyboardInterrupt
-            learn(self, *args)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Step, "learn", killed)
-            with pytest.raises(KeyboardInterrupt):
-                run_all(teacher_run, tmp_path / "parts", SIDE_BY_SIDE, **options)
+    kill_thrice(lambda: run_all(teacher_run, tmp_path / "parts", SIDE_BY_SIDE, **options), monkeypatch)
     run_all(teacher_run, tmp_path / "parts", SIDE_BY_SIDE, **options)
     for name in SIDE_BY_SIDE:
         assert ends(tmp_path / "parts" / name) == ends(tmp_path / "whole" / name), name
