@@ -60,7 +60,7 @@ def compiled(module: nn.Module, sample: Tensor, answer: Callable[[nn.Module, Ten
     fast = _Alone(module, rewrites)
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
-        # code compiled for another model of the same class, without taps, must not be taken for this one
+        # where a graph breaks, its parts share code with other models of the class, whose taps are not these
         guarded = torch._dynamo.config.patch(skip_nnmodule_hook_guards=False)
         with guarded, torch.random.fork_rng(devices=[sample.device] if sample.is_cuda else []):
             logits = answer(fast, sample)
