@@ -19,8 +19,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stkd.files import write_atomic
-from stkd.training.run import environment
+from stkd.core.files import write_atomic
+from stkd.runs.directory import environment
 
 PAIRS = {
     "resnet56 -> resnet20": ["resnet56", "resnet20"],

@@ -19,17 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stkd.chosen import data_of, method_of, mix_of
-from stkd.config import DistillConfig
+from stkd.core.config import DistillConfig
+from stkd.core.devices import make_fabric
 from stkd.data.loader import eval_batches
-from stkd.engine import Engine
 from stkd.evaluation.predictions import scores
-from stkd.opened import read_config
-from stkd.teacher import open_teacher
-from stkd.training.device import make_fabric
-from stkd.training.run import environment, read_result
+from stkd.methods.selection import data_of, method_of, mix_of
+from stkd.runs.directory import environment, read_result
+from stkd.runs.opened import read_config
+from stkd.teachers.engines import set_runner
+from stkd.teachers.live import open_teacher
+from stkd.teachers.openvino import Engine
 from stkd.training.samples import make_loader
-from stkd.training.teacher_speed import set_runner
 
 BATCH = 64
 

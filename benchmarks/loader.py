@@ -32,7 +32,7 @@ from stkd.data.jpeg import jpeg_size
 from stkd.data.loader import TrainLoader
 from stkd.data.stats import IMAGENET_MEAN, IMAGENET_STD
 from stkd.mixing import Mix
-from stkd.training.run import environment
+from stkd.runs.directory import environment
 
 SIZE = 224
 REAL = Mix("none", 1)

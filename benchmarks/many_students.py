@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import stkd
-from stkd.files import write_atomic
+from stkd.core.files import write_atomic
 from stkd.runtime import tune_process
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5120, help="images of a short run")
     args = parser.parse_args()
     tune_process()
-    from stkd.training.run import environment
+    from stkd.runs.directory import environment
 
     teacher = stkd.models.create(TEACHER, num_classes=100)
     few, many = data_set(args.images), data_set(LONG)

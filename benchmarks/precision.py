@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import stkd
-from stkd.files import write_atomic
-from stkd.statistics import paired_difference, summary
-from stkd.training.run import environment
+from stkd.core.files import write_atomic
+from stkd.runs.directory import environment
+from stkd.studies.statistics import paired_difference, summary
 
 TEACHER: dict[str, Any] = {"train_images": 20000, "epochs": 10, "lr": 0.1, "precision": "bf16", "eval_every": 10}
 STUDENT: dict[str, Any] = {"train_images": 5000, "epochs": 15, "lr": 0.1, "eval_every": 15}

@@ -17,14 +17,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from stkd.training.run import environment
+from stkd.runs.directory import environment
 
 # Ends the process once the optimizer has done a step.
 FIRST_STEP = """
 import os
 import sys
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from stkd.cli import main
+from stkd.cli.main import main
 register_optimizer_step_post_hook(lambda *_: os._exit(0))
 main(sys.argv[1:])
 sys.exit("the run ended without a step")

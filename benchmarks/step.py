@@ -23,10 +23,10 @@ import torch
 
 import stkd
 from stkd import models
-from stkd.bench.bare import bare_step
-from stkd.bench.noise import random_data
-from stkd.files import write_atomic
-from stkd.training.run import environment
+from stkd.core.files import write_atomic
+from stkd.runs.directory import environment
+from stkd.studies.bench.bare import bare_step
+from stkd.studies.bench.noise import random_data
 
 CIFAR = {
     "resnet56 -> resnet20": ["--teacher", "resnet56", "--student", "resnet20"],

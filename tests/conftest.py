@@ -19,11 +19,11 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from stkd.cli import main
+from stkd.cli.main import main
+from stkd.core.registry import Registry
 from stkd.data import sources
 from stkd.methods import methods
 from stkd.models import models
-from stkd.registry import Registry
 
 # Sums depend on the number of threads in their last digits, so every process of the tests has the same.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -12,7 +12,7 @@ from torch import nn
 
 import stkd
 from stkd.api import run_distill
-from stkd.config import DistillConfig
+from stkd.core.config import DistillConfig
 
 SMALL = {"epochs": 2, "train_images": 128, "precision": "32", "accelerator": "cpu"}
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, kstest
 
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.mixing import Mix, Parts, draw, mix_images, mix_labels, virtual_samples
 
 CLASSES = 5

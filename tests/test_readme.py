@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stkd.commands import commands
+from stkd.cli.commands import commands
+from stkd.core.options import Parser
 from stkd.methods import parse
-from stkd.options import Parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

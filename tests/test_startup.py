@@ -20,7 +20,7 @@ def test_the_package_alone_loads_nothing_large() -> None:
 
 
 def test_help_loads_no_torch() -> None:
-    code = "import contextlib, stkd.cli\nwith contextlib.suppress(SystemExit): stkd.cli.main(['--help'])"
+    code = "import contextlib, stkd.cli.main\nwith contextlib.suppress(SystemExit): stkd.cli.main.main(['--help'])"
     assert not loaded(code) & {"torch", "torchvision", "timm", "lightning_fabric", "plotly", "sklearn"}
 
 
@@ -37,7 +37,7 @@ def loaded_by_training() -> set[str]:
 
 def test_torchmetrics_is_whole_where_it_is_asked_for() -> None:
     code = (
-        "import stkd.fabric, torchmetrics\n"
+        "import stkd.core.fabric, torchmetrics\n"
         "from torchmetrics.functional.classification import multiclass_calibration_error\n"
         "from lightning_fabric.utilities.imports import _TORCHMETRICS_GREATER_EQUAL_1_0_0\n"
         "assert _TORCHMETRICS_GREATER_EQUAL_1_0_0 and torchmetrics.MeanMetric"

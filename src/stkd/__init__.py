@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import data, losses, methods, mixing, models
     from .api import Result, cache_teacher, distill, train
+    from .core.errors import StkdError
     from .data import open_data
-    from .errors import StkdError
     from .evaluation import evaluate
-    from .many import distill_many
     from .mixing import virtual_samples
+    from .training.many import distill_many
 
 __version__ = "0.1.0"
 
 # Loaded when first used, so that importing the package costs next to nothing.
 _HOMES = {
     "Result": "api",
-    "StkdError": "errors",
+    "StkdError": "core.errors",
     "cache_teacher": "api",
     "distill": "api",
-    "distill_many": "many",
+    "distill_many": "training.many",
     "evaluate": "evaluation",
     "open_data": "data",
     "train": "api",

@@ -10,20 +10,20 @@ from typing import Any
 
 from torch import nn
 
-from .caching import Cached, run_cache
-from .chosen import method_of, mix_of
-from .config import CacheConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
+from .core.config import CacheConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
+from .core.devices import make_fabric
+from .core.errors import StkdError
+from .core.options import checked
 from .data import DataSet
-from .errors import StkdError
 from .methods import Method
-from .options import checked
-from .prepare import Subject, prepare, ready
-from .report.card import write_card
-from .teaching import with_cached_epochs
-from .training.device import make_fabric
+from .methods.selection import method_of, mix_of
+from .runs.directory import RunDir, read_result
+from .runs.model_card import write_card
+from .teachers.selection import with_cached_epochs
+from .training.cache import Cached, run_cache
 from .training.learner import Learner
 from .training.loop import train as train_learners
-from .training.run import RunDir, read_result
+from .training.session import Subject, prepare, ready
 
 __all__ = ["OnEpoch", "Result", "cache_teacher", "distill", "run_distill", "run_train", "train"]
 

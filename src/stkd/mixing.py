@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .blending import blend
-from .errors import StkdError
+from .core.errors import StkdError
 
-__all__ = ["Mix", "Parts", "draw", "mix_images", "mix_labels", "virtual_samples"]
+__all__ = ["Mix", "Parts", "blend", "draw", "mix_images", "mix_labels", "virtual_samples"]
 
 
 @dataclass(frozen=True)
@@ -231,3 +230,56 @@ def virtual_samples(
     parts = draw(mix, len(images), np.random.default_rng(seed)).to(images.device)
     mixed, lam = mix_images(images, parts)
     return mixed, mix_labels(labels, parts.index, lam, num_classes)
+
+
+_BLOCK = 1 << 18
+"""Values of a block: small enough for the cache of one core, large enough that calls do not count."""
+
+
+def blend(
+    images: Tensor,
+    index: Tensor,
+    lam: Tensor,
+    affine: tuple[Tensor, Tensor] | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Rows sum_k lam_rk x_k with x_k = images[index_rk]; with an affine map, that sum times scale plus shift.
+
+    A row whose first weight is 1 is exactly its first image (before the affine map).
+
+    Args:
+        images: (B, ...), uint8 or floating point.
+        index: int64 (R, K), positions in the batch.
+        lam: (R, K), weights; each row sums to 1.
+        affine: Scale and shift, each broadcast against (R, ...).
+        out: Floating point (R, ...), memory for the result; None takes new memory.
+
+    Returns:
+        (R, ...) in the type of `images`, float32 where that is uint8.
+    """
+    rows, k = index.shape
+    if out is None:
+        dtype = images.dtype if images.is_floating_point() else torch.float32
+        last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        out = torch.empty((rows, *images.shape[1:]), dtype=dtype, device=images.device, memory_format=layout)
+    lam = lam.to(out.dtype).view(rows, k, *[1] * (images.ndim - 1))
+    block = max(1, _BLOCK // max(1, images[0].numel())) if images.device.type == "cpu" else rows
+    for start in range(0, rows, block):
+        at = slice(start, start + block)
+        _blend_block(images, index[at], lam[at], affine, out[at])
+    return out
+
+
+def _blend_block(images: Tensor, index: Tensor, lam: Tensor, affine: tuple[Tensor, Tensor] | None, out: Tensor) -> None:
+    own, *others = (images.index_select(0, column) for column in index.unbind(1))
+    out.copy_(own)
+    if len(others) == 1:
+        out.lerp_(others[0].to(out.dtype), lam[:, 1])
+    elif others:
+        out.mul_(lam[:, 0])
+        for i, other in enumerate(others, 1):
+            out.addcmul_(other.to(out.dtype), lam[:, i])
+    if affine is not None:
+        scale, shift = affine
+        torch.addcmul(shift, out, scale, out=out)

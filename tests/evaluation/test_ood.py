@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from stkd.core.errors import StkdError
 from stkd.data import DataSet, Split, open_data
-from stkd.errors import StkdError
 from stkd.evaluation import foreign_logits, ood_scores
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
 from torch import nn
 
 from stkd import models
+from stkd.core.errors import StkdError
 from stkd.data import DataSet, Split, open_data
-from stkd.errors import StkdError
 from stkd.evaluation import evaluate, logits_of, score, scores
 
 

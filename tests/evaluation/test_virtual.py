@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.evaluation import along_lambda, draw_pairs
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stkd import losses
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.losses.ab import ABConnector
 from stkd.losses.cc import CCEmbedding
 from stkd.losses.crd import CRDMemory, CRDNegatives

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stkd import losses
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.losses.stkd import kl_split
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -23,8 +23,8 @@ from stkd.data import open_data
 from stkd.data.base import DataSet, Split
 from stkd.data.loader import Batch
 from stkd.methods import Method, methods, parse
-from stkd.saved import Card, read_card
-from stkd.teacher import Teacher
+from stkd.models.files import Card, read_card
+from stkd.teachers.live import Teacher
 from stkd.training import learner
 from stkd.training.step import Step
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 import stkd.losses
+from stkd.core.errors import StkdError
 from stkd.data import open_data
 from stkd.data.loader import TrainLoader
-from stkd.errors import StkdError
 from stkd.methods import View, methods, parse, resolve_mix
 from stkd.mixing import Mix
 

@@ -12,8 +12,8 @@ import stkd
 from stkd import models
 from stkd.data import open_data
 from stkd.methods import parse
-from stkd.saved import Card, load_model
-from stkd.teacher import Teacher
+from stkd.models.files import Card, load_model
+from stkd.teachers.live import Teacher
 from stkd.training.watch import attach
 
 SMALL: dict[str, Any] = {"epochs": 1, "train_images": 64, "precision": "32", "accelerator": "cpu"}

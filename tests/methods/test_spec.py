@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.methods import parse, resolve_mix
 from stkd.mixing import Mix
 

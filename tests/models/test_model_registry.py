@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.models import create, default_lr
 
 

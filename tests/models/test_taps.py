@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.models import POOLED, Taps, classifier, create, stages
 
 

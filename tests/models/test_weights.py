@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from stkd.errors import StkdError
+from stkd.core.errors import StkdError
 from stkd.models import create, load, read_state, save
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from stkd.api import run_distill, run_train
-from stkd.config import DistillConfig, TrainConfig, build
-from stkd.training.run import environment
+from stkd.core.config import DistillConfig, TrainConfig, build
+from stkd.runs.directory import environment
 
 EVIL = '<img src=x onerror="alert(1)">&amp;\'</script>'
 METHODS = {"alone": "ce", "KD": "kd", f"STKD {EVIL}": "stkd"}

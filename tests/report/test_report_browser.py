@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stkd.evaluated import keep_evaluation
 from stkd.evaluation import CORRUPTIONS
 from stkd.report import write_report
+from stkd.runs.evaluation import keep_evaluation
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'stkd[dev]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from stkd.errors import StkdError
-from stkd.evaluated import keep_evaluation
+from stkd.core.errors import StkdError
 from stkd.report import write_report
 from stkd.report.record import panels_of, read_record
+from stkd.runs.evaluation import keep_evaluation
 
 
 @pytest.fixture(scope="module")

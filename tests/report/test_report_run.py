@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stkd.cli import main
-from stkd.errors import StkdError
-from stkd.evaluated import kept_evaluation
-from stkd.inspection import read_config
+from stkd.cli.main import main
+from stkd.core.errors import StkdError
+from stkd.models.files import load_model
 from stkd.report import write_report
 from stkd.report.evidence import evidence_of
-from stkd.report.story import command_of
-from stkd.saved import load_model
+from stkd.runs.description import command_of
+from stkd.runs.evaluation import kept_evaluation
+from stkd.runs.inspection import read_config
 
 
 def test_page_of_a_distilled_student(student_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

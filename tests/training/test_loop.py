@@ -16,7 +16,7 @@ from stkd import losses, models
 from stkd.data import open_data
 from stkd.evaluation import score
 from stkd.models import weights
-from stkd.training.checkpoint import load_checkpoint
+from stkd.runs.checkpoint import load_checkpoint
 
 SMALL = {"epochs": 3, "train_images": 160, "batch_size": 16, "precision": "32", "accelerator": "cpu"}
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.optim import SGD, AdamW
 
-from stkd.config import TrainConfig
-from stkd.errors import StkdError
+from stkd.core.config import TrainConfig
+from stkd.core.errors import StkdError
 from stkd.training.optim import make_optimizer, make_schedule
 
 STEPS = 4

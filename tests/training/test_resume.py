@@ -16,7 +16,7 @@ from torch import nn
 
 import stkd as package
 from stkd.data import open_data
-from stkd.training.checkpoint import load_checkpoint
+from stkd.runs.checkpoint import load_checkpoint
 from stkd.training.learner import Learner
 
 SMALL = {"epochs": 3, "train_images": 160, "batch_size": 16, "precision": "32", "accelerator": "cpu"}

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 import stkd as package
 from stkd import models
-from stkd.engine import Engine, can_run
-from stkd.training import speed, teacher_speed
+from stkd.teachers import engines as teacher_speed
+from stkd.teachers.openvino import Engine, can_run
+from stkd.training import speed
 from stkd.training.compilation import compiled, pays
 
 TINY: dict[str, Any] = {"epochs": 2, "train_images": 96, "batch_size": 16, "precision": "32", "accelerator": "cpu"}
@@ -173,6 +174,6 @@ def test_int8_teacher_shows_no_features(teacher_run: Path, tmp_path: Path) -> No
 
 
 def test_missing_package_is_named(teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stkd.engine.can_run", lambda precision: False)
+    monkeypatch.setattr("stkd.teachers.openvino.can_run", lambda precision: False)
     with pytest.raises(package.StkdError, match=r"pip install 'stkd\[openvino\]'"):
         distil(teacher_run, tmp_path / "run", teacher_precision="int8")

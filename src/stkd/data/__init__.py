@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .base import UNLABELLED, DataSet, ImageFiles, Request, Split, sources
 
 __all__ = ["UNLABELLED", "DataSet", "ImageFiles", "Request", "Split", "open_data", "sources"]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .base import Augment
 from .decode import resize_square
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..registry import Registry
+from ..core.registry import Registry
 
 __all__ = ["UNLABELLED", "Augment", "DataSet", "ImageFiles", "Request", "Source", "Split", "sources"]
 

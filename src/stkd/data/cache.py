@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import atomic_file
+from ..core.files import atomic_file
 
 __all__ = ["cache_folder", "cached"]
 

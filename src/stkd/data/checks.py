@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .base import Request
 
 __all__ = ["existing", "fine_only", "folder_of"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .arrays import augment_for, resize_images
 from .base import DataSet, Request, Split, sources
 from .cache import cached

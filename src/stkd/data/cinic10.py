@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .base import DataSet, Request, sources
 from .checks import fine_only, folder_of
 from .image_files import list_images

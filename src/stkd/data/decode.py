@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .jpeg import decode_jpeg, jpeg_size
 
 __all__ = [

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
-from ..errors import StkdError
-from ..files import write_atomic
+from ..core.errors import StkdError
+from ..core.files import write_atomic
 from .cache import cache_folder
 
 __all__ = ["digest_files", "digest_names", "fingerprint"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .arrays import resize_images
 from .base import DataSet, Request, Split, sources
 from .checks import fine_only

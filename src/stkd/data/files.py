@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .augment import resized_boxes, shifted
 from .base import Augment, ImageFiles
 from .decode import decode_square, open_image, resized_crop

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .base import DataSet, Request, sources
 from .cache import cached
 from .checks import fine_only, folder_of

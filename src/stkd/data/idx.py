@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 
 __all__ = ["read_idx"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .arrays import STORE_LIMIT
 from .base import ImageFiles
 from .cache import cached

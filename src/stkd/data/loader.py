@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..blending import blend
-from ..mixing import Mix, Parts, mix_images, mix_labels
+from ..mixing import Mix, Parts, blend, mix_images, mix_labels
 from .augment import resized_crop, shifted, shifts
 from .base import Augment, DataSet, ImageFiles, Split
 from .files import FileStream, centred

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .base import UNLABELLED, ImageFiles, Split
 
 __all__ = ["draw_stratified", "hold_out", "labelled_subset", "take"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .arrays import augment_for
 from .base import DataSet, Request, Split, sources
 from .checks import fine_only, folder_of

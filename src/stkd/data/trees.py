@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .arrays import augment_for
 from .base import UNLABELLED, DataSet, ImageFiles, Request, Split
 from .cache import cached

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.errors import StkdError
 from ..data.base import DataSet, ImageFiles, Split
-from ..errors import StkdError
 from .predictions import logits_of
 
 __all__ = ["foreign_logits", "ood_scores"]

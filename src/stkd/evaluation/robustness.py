@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from ..core.precision import fast_bfloat16
 from ..data.base import DataSet, Split
 from ..data.loader import affine, eval_batches
-from ..precision import fast_bfloat16
 from .corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from .predictions import eval_batch_size
 

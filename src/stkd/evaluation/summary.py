@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import StkdError
 from ..data.base import DataSet, Split
-from ..errors import StkdError
 from .calibration import calibration
 from .confusion import class_accuracy, class_change, confusion_matrix
 from .cost import costs

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .similarity import TEMPERATURE, correlation
 
 __all__ = ["LAMBDAS", "AlongLambda", "along_lambda", "draw_pairs"]

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from ..core.files import write_atomic
 from ..data.cache import cache_folder
-from ..files import write_atomic
 
 __all__ = ["load_kernels"]
 

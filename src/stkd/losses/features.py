@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .logits import at_least_float32
 
 __all__ = ["Features", "as_maps", "pairs", "same_channels", "same_size"]

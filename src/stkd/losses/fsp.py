@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .features import pairs, same_channels, same_size
 
 __all__ = ["fsp"]

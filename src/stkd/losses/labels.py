@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 
 __all__ = ["check_labels", "soft_labels"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 
 __all__ = ["at_least_float32", "check_logits", "soften", "standardized"]
 

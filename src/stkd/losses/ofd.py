@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .features import Features, as_maps, pairs, same_channels, same_size
 
 __all__ = ["OFDConnector", "ofd", "ofd_margin"]

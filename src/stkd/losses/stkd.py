@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .kd import kd
 from .labels import soft_labels
 from .logits import soften

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from ..core.errors import StkdError
+from ..core.registry import Registry
 from ..data.loader import Batch
-from ..errors import StkdError
 from ..mixing import Mix
-from ..registry import Registry
 
 __all__ = ["REAL", "Method", "Need", "Setup", "Tapped", "View", "check_positive", "check_share", "methods"]
 

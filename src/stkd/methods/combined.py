@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from ..mixing import Mix
 from .base import REAL, Method, Need, Setup, View
 

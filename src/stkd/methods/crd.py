@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from ..losses.crd import CRDMemory, CRDNegatives
 from .base import Method, Setup, View, check_positive, methods
 

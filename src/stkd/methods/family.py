@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import losses
-from ..errors import StkdError, unknown
+from ..core.errors import StkdError, unknown
 from ..mixing import Mix
 from .base import Method, View, check_share, methods
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .. import losses
-from ..errors import StkdError
+from ..core.errors import StkdError
 from .base import Method, Setup, View, check_share, methods
 
 __all__ = ["FSP"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import losses
-from ..errors import StkdError
+from ..core.errors import StkdError
 from ..models.reused import ReusedClassifier
 from ..models.taps import classifier
 from .base import Method, Setup, View, methods

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from ..errors import StkdError, unknown
+from ..core.errors import StkdError, unknown
 from ..mixing import Mix
 from .base import Method, methods
 from .combined import Combined

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import StkdError, unknown
+from ..core.errors import StkdError, unknown
 
 __all__ = ["create", "names"]
 

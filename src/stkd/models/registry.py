@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
-from ..errors import StkdError, UnknownName, unknown
-from ..registry import Registry
+from ..core.errors import StkdError, UnknownName, unknown
+from ..core.registry import Registry
 from . import external
 
 __all__ = ["Factory", "create", "default_lr", "models", "register"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 from ..losses.simkd import SimKDProjector
 from .taps import Taps, classifier, stages
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import StkdError, unknown
+from ..core.errors import StkdError, unknown
 from .stages import automatic_stages
 
 __all__ = ["POOLED", "Taps", "classifier", "stages"]

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ..errors import StkdError
-from ..files import disk_full, write_atomic
+from ..core.errors import StkdError
+from ..core.files import disk_full, write_atomic
 from .registry import models
 from .taps import classifier
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 
 __all__ = ["write_report"]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from ..errors import StkdError
-from ..evaluated import kept_evaluation
-from ..files import write_atomic
+from ..core.errors import StkdError
+from ..core.files import write_atomic
+from ..runs.description import joined, percent
+from ..runs.evaluation import kept_evaluation
 from . import sections, stress
 from .comparison_table import scores_table
 from .evidence import Evidence, evidence_of
@@ -21,7 +22,6 @@ from .parts import code, details, facts, figure, grid, panel, paragraph
 from .plots import curves, dots
 from .record import RECORD, Panel, Row, panels_of, read_record
 from .run import read_metrics
-from .story import joined, percent
 from .tradeoffs import tradeoffs
 
 __all__ = ["RECORD", "write_comparison"]

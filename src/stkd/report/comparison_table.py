@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from ..runs.description import duration
 from .looks import TEACHER, Look
 from .parts import Cell, table
 from .record import Panel, Row
-from .story import duration
 
 __all__ = ["scores_table"]
 

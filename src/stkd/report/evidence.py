@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..core.files import write_atomic
 from ..data import DataSet
 from ..evaluation import (
     class_accuracy,
@@ -27,9 +28,8 @@ from ..evaluation import (
     structure_correlation,
 )
 from ..evaluation.transfer import virtual_transfer
-from ..files import write_atomic
-from ..inspection import OpenRun, open_run
-from ..saved import find_weights
+from ..models.files import find_weights
+from ..runs.inspection import OpenRun, open_run
 from .examples import Example, disagreements, virtual_examples
 
 __all__ = ["Answers", "Evidence", "evidence_of"]

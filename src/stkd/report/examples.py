@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..data import DataSet, Split
 from ..data.loader import affine
-from ..inspection import OpenRun
 from ..mixing import Mix, draw, mix_images, mix_labels
-from ..training.run import read_result
+from ..runs.directory import read_result
+from ..runs.inspection import OpenRun
 from .pictures import SMALL, data_uri, pixels_of
 
 __all__ = ["Example", "disagreements", "virtual_examples"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import StkdError
+from ..core.errors import StkdError
 
 __all__ = ["RECORD", "Panel", "Row", "panels_of", "read_record"]
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import yaml
 
-from ..config import DistillConfig, TrainConfig
-from ..errors import StkdError
-from ..evaluated import kept_evaluation
-from ..files import write_atomic
-from ..inspection import read_config
-from ..saved import find_weights, read_card
-from ..training.run import read_result
+from ..core.config import DistillConfig, TrainConfig
+from ..core.errors import StkdError
+from ..core.files import write_atomic
+from ..models.files import find_weights, read_card
+from ..runs.description import command_of, story_of_run
+from ..runs.directory import read_result
+from ..runs.evaluation import kept_evaluation
+from ..runs.inspection import read_config
 from . import sections, stress
 from .evidence import Answers, Evidence, evidence_of
 from .looks import Look, looks
 from .page import Section, page
 from .parts import Cell, code, details, facts, figure, grid, paragraph, table
 from .plots import Rows, curves
-from .story import command_of, story_of_run
 
 __all__ = ["environment_facts", "read_metrics", "write_run"]
 

@@ -9,7 +9,7 @@ import torch
 from lightning_utilities import apply_to_collection
 from torch import Tensor
 
-from ..fabric import Precision
+from ..core.fabric import Precision
 
 __all__ = ["BFloat16"]
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..config import DistillConfig, TrainConfig
+from ..core.config import DistillConfig, TrainConfig
 from ..data.loader import Batch
 from ..mixing import Parts
-from ..teacher_cache import CachedTeacher
+from ..teachers.cache import CachedTeacher
 from .step import Step
 
 __all__ = ["CapturedStep", "CudaGraph", "Recorder", "can_capture"]

@@ -14,22 +14,22 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..config import DistillConfig, TrainConfig
+from ..core.config import DistillConfig, TrainConfig
+from ..core.errors import StkdError
+from ..core.fabric import Fabric
 from ..data import DataSet
 from ..data.loader import Batch, TrainLoader
-from ..errors import StkdError
 from ..evaluation import score
-from ..fabric import Fabric
 from ..methods import Method
 from ..mixing import Mix
-from ..saved import Card, save_model
-from ..teacher import Teacher
-from ..teacher_cache import CachedTeacher
+from ..models.files import Card, save_model
+from ..runs.checkpoint import load_checkpoint, save_checkpoint
+from ..runs.directory import RunDir
+from ..teachers.cache import CachedTeacher
+from ..teachers.live import Teacher
 from .capture import CapturedStep, CudaGraph, can_capture
-from .checkpoint import load_checkpoint, save_checkpoint
 from .meter import Meter
 from .optim import make_optimizer, make_schedule, usual_lr
-from .run import RunDir
 from .speed import speed_up
 from .state import State
 from .step import Step

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from ..core.errors import Interrupted
 from ..data.loader import TrainLoader
-from ..errors import Interrupted
 from .group import Group
 from .interrupt import StopSignals
 from .learner import Diverged, Learner

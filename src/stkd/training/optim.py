@@ -18,8 +18,8 @@ from torch.optim.lr_scheduler import (
 )
 
 from .. import models
-from ..config import RunConfig
-from ..errors import StkdError
+from ..core.config import RunConfig
+from ..core.errors import StkdError
 
 __all__ = ["make_optimizer", "make_schedule", "usual_lr"]
 

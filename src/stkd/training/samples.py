@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..config import RunConfig
+from ..core.config import RunConfig
+from ..core.fabric import Fabric
 from ..data import DataSet
 from ..data.base import Augment
 from ..data.loader import TrainLoader
-from ..fabric import Fabric
 from ..mixing import Mix
 
 __all__ = ["describe_samples", "make_loader"]

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ..config import DistillConfig, TrainConfig
+from ..core.config import DistillConfig, TrainConfig
+from ..core.fabric import Fabric
 from ..data import DataSet
 from ..data.loader import TrainLoader
 from ..evaluation import macs
-from ..fabric import Fabric
 from ..methods import Method
-from ..teacher import Ensemble, Teacher
+from ..teachers.engines import batches_after, set_runner
+from ..teachers.live import Ensemble, Teacher
 from .compilation import Way, compiled, pays
-from .teacher_speed import batches_after, set_runner
 
 __all__ = ["speed_up", "speed_up_teacher", "student_macs", "work_of"]
 

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
-from ..errors import StkdError
-from ..fabric import Fabric
+from ..core.errors import StkdError
+from ..core.fabric import Fabric
 from .meter import Meter
 from .randomness import random_state, restore_random_state
 

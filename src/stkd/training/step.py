@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .. import losses
-from ..config import DistillConfig, TrainConfig
+from ..core.config import DistillConfig, TrainConfig
 from ..data.loader import Batch
 from ..methods import Method, Tapped, View
-from ..teacher import Teacher
+from ..teachers.live import Teacher
 from .state import State
 from .watch import Watch
 

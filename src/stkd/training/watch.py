@@ -9,11 +9,11 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import StkdError
 from ..data import DataSet
-from ..errors import StkdError
 from ..methods.base import Method, Need, Setup, Tapped
 from ..models.taps import POOLED, Taps, stages
-from ..teacher import Teacher
+from ..teachers.live import Teacher
 
 __all__ = ["Watch", "attach"]
 

@@ -1,0 +1,23 @@
+"""Distil a teacher into a student."""
+
+from __future__ import annotations
+
+from jsonargparse import Namespace
+
+from ...core.config import DistillConfig
+from ...core.options import Parser, add_config, config_from
+from ._result import report_result
+
+SUMMARY = "distil a teacher into a student"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    add_config(parser, DistillConfig)
+
+
+def run(args: Namespace) -> int:
+    """Do it."""
+    from ...api import run_distill
+
+    return report_result(run_distill(config_from(DistillConfig, args)))

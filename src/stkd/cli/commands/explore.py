@@ -1,0 +1,37 @@
+"""A page on this machine: mix images, and see what teacher and student make of the mixture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ...core.options import Parser
+from ._plugin import add_plugin, load_given
+
+SUMMARY = "mix images and see what teacher and student say, in the browser"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run", type=Path, help="run directory, or weights written by stkd")
+    parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="data set to take examples from")
+    parser.add_argument("--port", type=int | None, metavar="N", help="TCP port on 127.0.0.1 [first free from 7860]")
+    add_plugin(parser)
+
+
+def run(args: Namespace) -> int:
+    """Do it."""
+    import threading
+
+    from ...serve.page import serve  # first, since it says at once if Gradio is missing
+    from ...serve import Explorer  # isort: skip
+
+    load_given(args.plugin)
+    page, address = serve(Explorer(args.run, args.data), f"stkd explore: {args.run}", args.port)
+    print(f"{args.run}: open {address} in a browser on this machine; Ctrl-C ends it", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        page.close(verbose=False)
+    return 0

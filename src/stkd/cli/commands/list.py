@@ -1,0 +1,31 @@
+"""What there is: methods, models, data sets, recipes or comparisons."""
+
+from __future__ import annotations
+
+import json
+
+from jsonargparse import Namespace
+
+from ...core.options import Parser
+
+SUMMARY = "list methods, models, data sets, recipes or comparisons"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("what", choices=["methods", "models", "data", "recipes", "comparisons"], help="what to list")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: Namespace) -> int:
+    """Do it."""
+    from ..catalogue import catalogue
+
+    entries = catalogue(args.what)
+    if args.json:
+        print(json.dumps(entries))
+        return 0
+    from ..tables import show_catalogue
+
+    show_catalogue(entries)
+    return 0

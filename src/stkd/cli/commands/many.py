@@ -1,0 +1,42 @@
+"""Distil several students beside each other from one pass of the teacher.
+
+STUDENTS is a YAML file, a line a student: 'small: {student: resnet8, seed: 1}'. Its name is its run directory below
+--out; its own options may be the student, the method, the seed and the optimiser's (not epochs and batch size). All
+others are flags, for all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ...core.config import DistillConfig
+from ...core.options import Parser, add_config, options_from
+from ._result import report_result
+
+SUMMARY = "distil several students from one teacher pass"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("students", type=Path, metavar="STUDENTS", help="YAML file of students and their own options")
+    add_config(parser, DistillConfig)
+
+
+def run(args: Namespace) -> int:
+    """Do it."""
+    import sys
+
+    from ...api import Result
+    from ...training.many import configs_of, read_students, run_many
+
+    configs = configs_of(options_from(DistillConfig, args), read_students(args.students))
+    code = 0
+    for name, result in run_many(configs).items():
+        if isinstance(result, Result):
+            report_result(result)
+        else:
+            print(f"stkd: error: {name}: {result}", file=sys.stderr)
+            code = 2
+    return code

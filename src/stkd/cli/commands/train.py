@@ -1,0 +1,23 @@
+"""Train one model alone."""
+
+from __future__ import annotations
+
+from jsonargparse import Namespace
+
+from ...core.config import TrainConfig
+from ...core.options import Parser, add_config, config_from
+from ._result import report_result
+
+SUMMARY = "train one model alone, a teacher for example"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    add_config(parser, TrainConfig)
+
+
+def run(args: Namespace) -> int:
+    """Do it."""
+    from ...api import run_train
+
+    return report_result(run_train(config_from(TrainConfig, args)))

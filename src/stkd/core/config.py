@@ -1,0 +1,332 @@
+"""The options of a run: typed dataclasses that are Python keywords, command line and YAML recipe at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import yaml
+
+from .errors import StkdError, unknown
+
+__all__ = [
+    "CacheConfig",
+    "DistillConfig",
+    "RunConfig",
+    "TrainConfig",
+    "build",
+    "find_recipe",
+    "groups",
+    "hints",
+    "plain",
+    "plain_value",
+    "read_mapping",
+    "read_recipe",
+    "recipes",
+    "to_yaml",
+]
+
+C = TypeVar("C", bound="RunConfig")
+
+
+def _opt(default: Any, text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+def _need(text: str) -> Any:
+    return dataclasses.field(metadata={"help": text})
+
+
+@dataclass(kw_only=True)
+class DataOptions:
+    """Images"""
+
+    data: str = _need("KIND[:PATH], such as digits, cifar100:PATH or folder:PATH; see 'stkd list data'")
+    labels: Literal["fine", "coarse"] = _opt("fine", "label set of CIFAR-100")
+    image_size: int | None = _opt(None, "side in pixels to bring images to (folders: 224 if not given)")
+    val_fraction: float = _opt(0.0, "share of the training images held out for validation")
+    train_images: int | None = _opt(None, "train on this many images only, the same share of each class")
+    split_seed: int = _opt(0, "seed of every split that is drawn")
+    augment: Literal["auto", "none"] = _opt("auto", "crops and flips that suit the data set, or none")
+    data_seed: int | None = _opt(None, "seed of order, crops and virtual samples (default: the run's seed)")
+    sample_epochs: int | None = _opt(None, "draw this many epochs of samples and go round them (default: all differ)")
+    workers: int = _opt(2, "processes that decode images, for sets too large for memory")
+
+
+@dataclass(kw_only=True)
+class MixOptions:
+    """Virtual samples (what is not given is the method's own choice)"""
+
+    mix: Literal["none", "mixup", "cutmix"] | None = _opt(None, "how virtual samples are made")
+    instances: int | None = _opt(None, "K, images in one virtual sample")
+    alpha: float | None = _opt(None, "concentration of the Dirichlet distribution of their weights")
+    per_sample: bool | None = _opt(None, "draw weights for each sample instead of once for a batch")
+    real: float | None = _opt(None, "share of each batch that stays real")
+    beside: bool | None = _opt(None, "keep the real batch beside the virtual one")
+
+
+@dataclass(kw_only=True)
+class OptimOptions:
+    """Optimisation"""
+
+    epochs: int = _opt(100, "passes over the training images")
+    batch_size: int = _opt(64, "images in a step")
+    optimizer: Literal["sgd", "adamw"] = _opt("sgd", "SGD with momentum, or AdamW")
+    lr: float | None = _opt(None, "peak learning rate (SGD: the model's usual one, at batch 64; AdamW: 0.001)")
+    momentum: float = _opt(0.9, "momentum of SGD")
+    nesterov: bool = _opt(False, "Nesterov's form of momentum")
+    weight_decay: float = _opt(5e-4, "weight decay")
+    schedule: Literal["multistep", "cosine", "onecycle", "constant"] = _opt("cosine", "how the learning rate falls")
+    milestones: tuple[float, ...] = _opt((0.625, 0.75, 0.875), "multistep: epochs, or shares of the run when below 1")
+    gamma: float = _opt(0.1, "multistep: factor at each milestone")
+    warmup_epochs: float = _opt(0.0, "epochs of linear warm-up from 1 % of the learning rate")
+    clip_norm: float | None = _opt(None, "largest gradient norm")
+    label_smoothing: float = _opt(0.0, "label smoothing of the cross-entropy")
+    ema: float | None = _opt(None, "decay of an exponential moving average of the weights, reported beside the weights")
+
+
+@dataclass(kw_only=True)
+class RunOptions:
+    """Run"""
+
+    out: Path = _need("directory of the run; the same command again goes on where it stopped")
+    seed: int = _opt(0, "seed of initial weights, order, crops and virtual samples")
+    accelerator: str = _opt("auto", "cpu, cuda, mps or auto")
+    devices: int = _opt(1, "number of devices")
+    strategy: str = _opt("auto", "how several devices work together, such as ddp")
+    precision: Literal["auto", "32", "bf16", "16"] = _opt("auto", "arithmetic; auto is bf16 where that is fast")
+    compile: Literal["auto", "none", "teacher", "all"] = _opt(
+        "auto", "what is compiled or rewritten; auto: all in a long run"
+    )
+    eval_every: int = _opt(1, "epochs between evaluations")
+    checkpoint_epochs: int = _opt(1, "epochs between checkpoints")
+    checkpoint_minutes: float = _opt(5.0, "minutes between checkpoints inside an epoch")
+    plugin: Path | None = _opt(None, "Python file that registers methods, models or data sets of yours; it is executed")
+    tensorboard: bool = _opt(False, "also write TensorBoard events")
+
+
+@dataclass(kw_only=True)
+class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
+    """What every training run has.
+
+    Raises:
+        StkdError: A value is out of range.
+    """
+
+    def __post_init__(self) -> None:
+        self.out = Path(self.out)
+        self.milestones = tuple(self.milestones)
+        for name, low in _AT_LEAST.items():
+            value = getattr(self, name, None)
+            if value is not None and not value >= low:
+                raise StkdError(f"{name} must be at least {low}, got {value}")
+        for name in ("lr", "clip_norm", "gamma"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise StkdError(f"{name} must be a positive number, got {value}")
+        for name in ("val_fraction", "label_smoothing", "ema", "momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise StkdError(f"{name} must be at least 0 and below 1, got {value}")
+        if self.nesterov and not self.momentum:
+            raise StkdError("nesterov needs momentum; set momentum to 0.9, or leave nesterov out")
+        if list(self.milestones) != sorted(self.milestones) or any(m <= 0 for m in self.milestones):
+            raise StkdError(f"milestones must be positive and rising, got {list(self.milestones)}")
+        if self.warmup_epochs >= self.epochs:
+            raise StkdError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
+
+    @property
+    def sampling_seed(self) -> int:
+        """Seed of order, crops and virtual samples; several students that learn from one teacher pass share it."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+
+_AT_LEAST: dict[str, float] = {
+    "epochs": 1,
+    "batch_size": 1,
+    "seed": 0,
+    "split_seed": 0,
+    "data_seed": 0,
+    "sample_epochs": 1,
+    "top_k": 1,
+    "image_size": 8,
+    "train_images": 1,
+    "workers": 0,
+    "weight_decay": 0,
+    "warmup_epochs": 0,
+    "devices": 1,
+    "generations": 1,
+    "eval_every": 1,
+    "checkpoint_epochs": 1,
+    "checkpoint_minutes": 0,
+}
+
+
+@dataclass(kw_only=True)
+class TrainConfig(RunConfig):
+    """Train one model alone.
+
+    Example: stkd train --data cifar100:PATH --model resnet32x4 --epochs 60 --out runs/teacher
+    """
+
+    model: str = _need("model by name, such as resnet20 or timm/resnet18; see 'stkd list models'")
+    weights: Path | None = _opt(None, "weights to start from: .safetensors, .pth or a run directory")
+    pretrained: bool = _opt(False, "start from the published weights of a timm or torchvision model")
+    method: str = _opt("ce", "ce, mixup to train on virtual samples, or dml")
+
+
+@dataclass(kw_only=True)
+class DistillConfig(RunConfig):
+    """Distil a teacher into a student.
+
+    Example: stkd distill --data cifar100:PATH --teacher resnet32x4 --teacher-weights T.safetensors --student resnet8x4
+    --method stkd --out runs/a
+    """
+
+    teacher: str | None = _opt(None, "teacher by name; not needed when the weights come from a run of stkd")
+    teacher_weights: Path | None = _opt(None, "the teacher's weights: .safetensors, .pth or a run directory")
+    more_teachers: tuple[Path, ...] | None = _opt(None, "further teachers' weights; the logits are averaged")
+    teacher_shares: tuple[float, ...] | None = _opt(None, "weights of the teachers in that average")
+    teacher_pretrained: bool = _opt(False, "use the published weights of a timm or torchvision teacher")
+    teacher_classes: Path | None = _opt(None, "text file of the teacher's class names, one a line")
+    teacher_mean: tuple[float, ...] | None = _opt(
+        None, "mean of its normalisation, images scaled to 0..1 (default: data's)"
+    )
+    teacher_std: tuple[float, ...] | None = _opt(None, "standard deviation of its normalisation")
+    teacher_size: int | None = _opt(None, "side in pixels of the images that it expects")
+    teacher_precision: Literal["auto", "32", "bf16", "int8"] = _opt(
+        "auto", "arithmetic of the teacher; auto is int8 where that is fast and leaves it as it is"
+    )
+    teacher_cache: Path | None = _opt(None, "learn from the logits that 'stkd cache' wrote; needs no teacher")
+    student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
+    student_weights: Path | None = _opt(None, "weights the student starts from")
+    student_pretrained: bool = _opt(False, "start the student from published weights")
+    generations: int = _opt(1, "students in a row, each taught by the one before (born-again networks)")
+    method: str = _opt("stkd", "NAME or NAME:option=value,...; see 'stkd list methods'")
+
+
+@dataclass(kw_only=True)
+class CacheConfig(DistillConfig):
+    """Write a teacher's logits for the virtual samples of a run, for students to learn from without the teacher.
+
+    It takes the options of 'stkd distill', so that the same command will do with --out of its own; those of the student
+    and of the optimiser make no difference.
+
+    Example: stkd cache --data cifar100:PATH --teacher-weights runs/teacher --method stkd --epochs 240 --top-k 16
+    --out caches/a
+    """
+
+    student: str = _opt("", "makes no difference here")
+    top_k: int | None = _opt(None, "keep the K largest logits and the mean of the rest (default: all logits)")
+    dtype: Literal["fp16", "fp32"] = _opt("fp16", "number format of the logits")
+
+
+def groups(config: type[RunConfig]) -> dict[str, list[dataclasses.Field[Any]]]:
+    """The options of a config by heading, in the order in which help shows them."""
+    shared = {f.name for f in dataclasses.fields(RunConfig)}
+    own = [f for f in dataclasses.fields(config) if f.name not in shared]
+    found = {"Models and method": own}
+    for part in (DataOptions, MixOptions, OptimOptions, RunOptions):
+        assert part.__doc__
+        found[part.__doc__] = list(dataclasses.fields(part))
+    return found
+
+
+def hints(config: type[RunConfig]) -> dict[str, Any]:
+    """Types of a config's options."""
+    return get_type_hints(config)
+
+
+def build(config: type[C], options: dict[str, Any]) -> C:
+    """A config from keyword options, as Python callers and recipes give them.
+
+    Raises:
+        StkdError: An option is unknown, missing or out of range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(config)}
+    for name in options:
+        if name not in fields:
+            raise unknown("option", name, fields)
+    for name, field in fields.items():
+        if field.default is dataclasses.MISSING and options.get(name) is None:
+            raise StkdError(f"--{name.replace('_', '-')} is missing: {field.metadata['help']}")
+    return config(**options)
+
+
+def find_recipe(name: str, folder: str = "") -> Path:
+    """The file of a recipe: a path, or the name of one that comes with stkd.
+
+    Args:
+        name: Path ending in .yaml, or name.
+        folder: Where named ones lie among the recipes: "" for single runs, "compare" for comparisons.
+
+    Raises:
+        StkdError: There is no such recipe.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise StkdError(f"recipe {name} does not exist; give a YAML file, or one of {', '.join(recipes(folder))}")
+        return path
+    shipped = recipes(folder)
+    if name not in shipped:
+        raise unknown("recipe", name, shipped)
+    return shipped[name]
+
+
+def recipes(folder: str = "") -> dict[str, Path]:
+    """Recipes that come with stkd, by name; `folder` is "" for single runs, "compare" for comparisons."""
+    here = Path(__file__).parents[1]  # of the package
+    # beside the package when installed, at the root of the repository in an editable install
+    shipped = next(f for f in (here / "recipes", here.parents[1] / "recipes") if f.is_dir())
+    return {p.stem: p for p in sorted((shipped / folder).glob("*.yaml"))}
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Options of a YAML recipe.
+
+    Raises:
+        StkdError: The file is not a mapping of options.
+    """
+    content = read_mapping(path, "recipe")
+    if content is None:
+        raise StkdError(f"recipe {path} must be lines of 'option: value', such as 'epochs: 60'")
+    return {k.replace("-", "_"): v for k, v in content.items()}
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
+    """A YAML file of names and values; None where it holds something else.
+
+    Args:
+        path: The file.
+        what: What it is, in a word, for messages.
+
+    Raises:
+        StkdError: It cannot be read.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StkdError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise StkdError(f"cannot read {what} {path}: {error.strerror}") from None
+    return content if isinstance(content, dict) and all(isinstance(k, str) for k in content) else None
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The resolved config as a recipe that repeats the run."""
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+
+
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The options of a config, with values as YAML has them."""
+    return {name: plain_value(value) for name, value in vars(config).items()}
+
+
+def plain_value(value: Any) -> Any:
+    """A value as YAML has it: paths as text, tuples as lists."""
+    if isinstance(value, Path):
+        return str(value)
+    return [plain_value(v) for v in value] if isinstance(value, tuple | list) else value

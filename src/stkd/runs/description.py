@@ -1,0 +1,92 @@
+"""What was done, in plain words, from the options of a run or of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..core.config import DistillConfig, TrainConfig
+
+__all__ = ["command_of", "joined", "mixture", "percent", "story_of_run"]
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A share as per cent."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names with commas and an "and"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def story_of_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any], teacher: str) -> str:
+    """A paragraph about a finished run.
+
+    Args:
+        config: Its options.
+        result: What result.json holds.
+        teacher: Names of the teachers' models; empty if the method used none.
+    """
+    if isinstance(config, DistillConfig):
+        by = f"by the teacher {teacher} " if teacher and result["teacher_passes"] else "by the labels alone "
+        who = f"The student {config.student} was taught {by}with the method {config.method}"
+    else:
+        who = f"The model {config.model} was trained alone with the method {config.method}"
+    images = f"{config.train_images:,} images" if config.train_images else "the training images"
+    rate = f"{config.optimizer.upper()}, peak learning rate {result['lr']:.4g}, schedule {config.schedule}"
+    found = result.get("test") or result.get("val")
+    split = "test" if "test" in result else "validation"
+    scores = (
+        f" After the last epoch it was right on {percent(found['top1'])} of the {split} images "
+        f"(NLL {found['nll']:.3f})."
+        if found
+        else ""
+    )
+    return (
+        f"{who} on {images} of {_kind(config.data)}, for {config.epochs} epochs in batches of {config.batch_size} "
+        f"({rate}; seed {config.seed}). {mixture(result['mix'])}{scores} "
+        f"Training took {duration(result['seconds'])} and {result['images_seen']:,} images."
+    )
+
+
+def mixture(mix: Mapping[str, Any]) -> str:
+    """A sentence on the virtual samples."""
+    if mix["kind"] == "none" or mix["instances"] < 2:
+        return "It saw real images."
+    drawn = "for each sample" if mix["per_sample"] else "for each batch"
+    kept = ", beside the real batch" if mix["beside"] else f", {percent(mix['real'], 0)} real" if mix["real"] else ""
+    return (
+        f"It saw virtual samples of {mix['instances']} images each ({mix['kind']}, weights drawn {drawn} "
+        f"from Dirichlet({mix['alpha']:g}){kept})."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people would use."""
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _kind(spec: str) -> str:
+    return spec.partition(":")[0]
+
+
+def command_of(config: TrainConfig | DistillConfig, options: Mapping[str, Any]) -> str:
+    """The command that repeats a run, without options that are at their defaults."""
+    import dataclasses
+    import shlex
+
+    name = "distill" if isinstance(config, DistillConfig) else "train"
+    words = ["stkd", name]
+    for field in dataclasses.fields(type(config)):
+        value = options.get(field.name)
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        if value is not None and value != default:
+            text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+            text = text.lower() if isinstance(value, bool) else text
+            words += [f"--{field.name.replace('_', '-')}", text]
+    return shlex.join(words)

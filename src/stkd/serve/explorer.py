@@ -1,0 +1,137 @@
+"""What the page asks: images and weights in, a virtual sample and both models' probabilities out."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.config import DistillConfig
+from ..core.errors import StkdError
+from ..data import DataSet, open_data
+from ..data.decode import decode, resize_square
+from ..data.loader import affine, eval_batches
+from ..data.selection import data_of
+from ..data.splits import take
+from ..evaluation import latency
+from ..mixing import Parts, mix_images
+from ..models.files import load_model
+from ..runs.opened import asking_for_plugin, open_teacher_of, read_config
+
+__all__ = ["Answer", "Explorer", "shares"]
+
+_EXAMPLES = 24
+
+Pixels = NDArray[np.uint8]
+"""An image to be shown, (S, S) or (S, S, 3)."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the models say to one virtual sample.
+
+    Attributes:
+        image: The virtual sample, fractions rounded.
+        weights: Of its images; they sum to 1.
+        probabilities: float32 (C,) for each model, softened by the temperature that was asked for.
+    """
+
+    image: Pixels
+    weights: tuple[float, ...]
+    probabilities: dict[str, Tensor]
+
+    @property
+    def kl(self) -> float | None:
+        """KL(teacher || student) in nats; None without a teacher."""
+        if "teacher" not in self.probabilities:
+            return None
+        taught, own = self.probabilities["teacher"], self.probabilities["student"]
+        return float(F.kl_div(own.clamp_min(1e-12).log(), taught, reduction="sum"))
+
+
+def shares(others: Sequence[float]) -> tuple[float, ...]:
+    """Weights of all images from those of the second and later ones: the first gets what is left.
+
+    Args:
+        others: Wanted weights, 0 to 1 each; where they sum to more than 1 they are scaled down.
+    """
+    total = sum(others)
+    scale = 1 / total if total > 1 else 1.0
+    return (max(0.0, 1 - total), *(scale * w for w in others))
+
+
+class Explorer:
+    """A run's student and teacher, ready to be asked, with examples from its test images.
+
+    Args:
+        run: Run directory, or weights written by stkd.
+        data: Data set to take examples from instead of the run's own.
+
+    Attributes:
+        models: "teacher" (where there is one) and "student"; a model trained alone is "model".
+        latency_ms: Milliseconds of one image through each, median of several.
+        examples: Images of the test split and their classes; empty where the data are not there.
+
+    Raises:
+        StkdError: The run or its weights cannot be read, or `data` cannot be opened.
+    """
+
+    def __init__(self, run: Path, data: str | None = None) -> None:
+        with asking_for_plugin(run):
+            model, self.card = load_model(run)
+            config = read_config(run) if run.is_dir() else None
+            cpu = torch.device("cpu")  # one image at a time, and what most users of a small model have
+            teacher = None if config is None else open_teacher_of(config, self.card, cpu)
+        self.models: dict[str, nn.Module] = {} if teacher is None else {"teacher": teacher}
+        self.models["student" if isinstance(config, DistillConfig) else "model"] = model
+        self.latency_ms = {w: latency(m, self.card.channels, self.card.size, 1) for w, m in self.models.items()}
+        self.examples: list[tuple[Pixels, str]] = []
+        if data is not None:
+            self.examples = self._examples(open_data(data, image_size=self.card.size))
+        elif config is not None:
+            try:
+                with asking_for_plugin(run):
+                    self.examples = self._examples(data_of(config))
+            except StkdError as error:  # images can be uploaded all the same
+                warnings.warn(f"there are no examples: {error}", stacklevel=2)
+
+    def ask(self, images: Sequence[Path], others: Sequence[float], temperature: float = 1.0) -> Answer:
+        """Mix images and show the mixture to all models.
+
+        Args:
+            images: K files of any size and format.
+            others: Weights of images 2 to K, see `shares`.
+            temperature: T of the softened probabilities softmax(logits / T).
+
+        Raises:
+            StkdError: A file cannot be decoded.
+        """
+        weights = shares(others)
+        pixels = torch.stack([resize_square(decode(p, self.card.channels), self.card.size) for p in images]).float()
+        mixed, _ = mix_images(pixels, Parts(torch.arange(len(images))[None], torch.tensor([weights])))
+        scale, shift = affine(self.card.mean, self.card.std, mixed.device)
+        with torch.no_grad():
+            logits = {who: model(mixed * scale + shift)[0] for who, model in self.models.items()}
+        probabilities = {who: (z.float() / temperature).softmax(0) for who, z in logits.items()}
+        return Answer(_shown(mixed[0]), weights, probabilities)
+
+    def _examples(self, data: DataSet) -> list[tuple[Pixels, str]]:
+        split = data.test or data.val or data.train
+        plain = dataclasses.replace(data, mean=(0.0,) * data.channels, std=(1.0,) * data.channels)
+        some = take(split, np.linspace(0, len(split) - 1, min(_EXAMPLES, len(split))).astype(np.int64))
+        batches = eval_batches(some, plain, batch_size=_EXAMPLES, device=torch.device("cpu"))
+        names = [data.classes[label] if label >= 0 else "" for label in some.labels]
+        return [(_shown(image * 255), name) for image, name in zip(next(batches)[0], names, strict=True)]
+
+
+def _shown(image: Tensor) -> Pixels:
+    pixels: Pixels = image.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels

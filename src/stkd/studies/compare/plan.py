@@ -1,0 +1,157 @@
+"""The runs of a comparison: a teacher for each data set, and a run for each method, student and seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.config import DistillConfig, TrainConfig, build, plain
+from ...core.errors import StkdError
+from ...methods import Method
+from ...methods.selection import mix_of, named_method
+from ...mixing import Mix
+from ...runs.directory import read_result
+from ...runs.options import check_unchanged
+from ...teachers.selection import with_cached_epochs
+from .spec import Comparison
+
+__all__ = ["Cell", "Plan", "Task", "plan"]
+
+# What a teacher has to share with its students, so that it sees the same images and classes and keeps off the
+# validation split; and where it runs.
+_OF_DATA = ("labels", "image_size", "val_fraction", "split_seed", "augment", "workers", "accelerator", "plugin")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run.
+
+    Attributes:
+        title: What it is, in a few words.
+        config: Its options.
+        after: Run directory that has to be finished first, that of its teacher.
+        done: Whether it had been finished before.
+    """
+
+    title: str
+    config: TrainConfig | DistillConfig
+    after: Path | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method with one student on one data set: a row of the table.
+
+    Attributes:
+        data: Name of the data set.
+        student: Name of the model.
+        label: Name of the method in the comparison.
+        spec: The method as `--method` takes it.
+        mix: Its virtual samples.
+        runs: The run of each seed.
+    """
+
+    data: str
+    student: str
+    label: str
+    spec: str
+    mix: Mix
+    runs: dict[int, Task]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a comparison runs, below one directory.
+
+    Attributes:
+        teachers: Data set to the run of its teacher; empty where the teacher is given or none is needed.
+        cells: Rows, in the order of the recipe.
+    """
+
+    out: Path
+    comparison: Comparison
+    teachers: dict[str, Task]
+    cells: list[Cell]
+
+    def tasks(self) -> Iterator[Task]:
+        """All runs, teachers first, then seed by seed, so that an early look finds pairs."""
+        yield from self.teachers.values()
+        for seed in self.comparison.seeds:
+            for cell in self.cells:
+                yield cell.runs[seed]
+
+
+def plan(comparison: Comparison, out: Path) -> Plan:
+    """The runs of a comparison; looks at what is finished and changes nothing.
+
+    Raises:
+        StkdError: A method or option is wrong, a teacher is missing, or a run was made with other options.
+    """
+    out = Path(os.path.abspath(out))  # a run's record of its teacher must not depend on the working directory
+    plugin = comparison.options.get("plugin")
+    methods = {label: named_method(options["method"], plugin) for label, options in comparison.methods.items()}
+    taught = [label for label, method in methods.items() if method.uses_teacher]
+    if taught and comparison.teacher is None and not _teacher_given(comparison):
+        raise StkdError(
+            f"method {taught[0]!r} needs a teacher; "
+            "give --teacher-weights RUN, or in the recipe teacher: {model: NAME, epochs: N}"
+        )
+    teachers = _teachers(comparison, out) if taught and comparison.teacher is not None else {}
+    cells = [
+        _cell(comparison, out, data, student, label, methods[label], teachers.get(data))
+        for data in comparison.data
+        for student in comparison.students
+        for label in comparison.methods
+    ]
+    return Plan(out, comparison, teachers, cells)
+
+
+def _teacher_given(comparison: Comparison) -> bool:
+    return any(comparison.options.get(name) for name in ("teacher_weights", "teacher_pretrained", "teacher_cache"))
+
+
+def _teachers(comparison: Comparison, out: Path) -> dict[str, Task]:
+    assert comparison.teacher is not None
+    inherited = {n: comparison.options[n] for n in _OF_DATA if n in comparison.options}
+    return {
+        name: _task(
+            f"{name} teacher",
+            build(TrainConfig, {**inherited, **comparison.teacher, "data": spec, "out": out / name / "teacher"}),
+        )
+        for name, spec in comparison.data.items()
+    }
+
+
+def _cell(
+    comparison: Comparison, out: Path, data: str, student: str, label: str, method: Method, teacher: Task | None
+) -> Cell:
+    options = {**comparison.options, **comparison.methods[label], "data": comparison.data[data], "student": student}
+    if not method.uses_teacher:
+        options = {k: v for k, v in options.items() if "teacher" not in k}
+        teacher = None
+    elif teacher is not None:
+        options["teacher_weights"] = teacher.config.out
+    after = teacher.config.out if teacher is not None else None
+    folder = out / data / student.replace("/", "-") / label
+    first = build(DistillConfig, {**options, "out": folder})
+    runs = {
+        seed: _task(
+            f"{data} {student} {label}, seed {seed}",
+            dataclasses.replace(first, seed=seed, out=folder / f"seed-{seed}"),
+            after,
+        )
+        for seed in comparison.seeds
+    }
+    return Cell(data, student, label, first.method, mix_of(first, method), runs)
+
+
+def _task(title: str, config: TrainConfig | DistillConfig, after: Path | None = None) -> Task:
+    done = read_result(config.out) is not None
+    if done:  # it is taken as it is, so it must have been made with the same options
+        asked = with_cached_epochs(config) if isinstance(config, DistillConfig) else config
+        check_unchanged(config.out / "config.yaml", plain(asked), else_give="another label, or another --out")
+    return Task(title, config, after, done)

@@ -1,0 +1,171 @@
+"""The result file of a comparison: what docs/compare.md describes as comparison.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ...core.config import plain_value
+from ...core.errors import StkdError
+from ...evaluation import macs, parameters
+from ...models.files import Card, find_weights, read_card
+from ...runs.directory import environment, read_result
+from ..statistics import holm, paired_difference, summary
+from .plan import Cell, Plan, Task
+from .schedule import Failures
+
+__all__ = ["SCORES", "record"]
+
+SCORES = ("top1", "nll")
+"""What methods are compared by."""
+
+_WORK = ("images_seen", "teacher_passes", "seconds", "images_per_s")
+
+
+def record(plan: Plan, failures: Failures) -> dict[str, Any]:
+    """Everything that came of a comparison, ready for JSON.
+
+    Args:
+        plan: The runs.
+        failures: Those that did not finish.
+
+    Raises:
+        StkdError: A data set has no test split, or a finished run is damaged.
+    """
+    cells = [_cell(plan, cell, failures) for cell in plan.cells]
+    _compare(cells, plan.comparison.baseline)
+    return {
+        "schema": 1,
+        "protocol": plain_value_of(dataclasses.asdict(plan.comparison)),
+        "environment": environment(),
+        "baseline": plan.comparison.baseline,
+        "teachers": _teachers(plan),
+        "students": _students(plan),
+        "cells": cells,
+    }
+
+
+def plain_value_of(value: Any) -> Any:
+    """Nested options as JSON has them."""
+    if isinstance(value, dict):
+        return {k: plain_value_of(v) for k, v in value.items()}
+    return plain_value(value)
+
+
+def _cell(plan: Plan, cell: Cell, failures: Failures) -> dict[str, Any]:
+    runs = [_run(plan, seed, task) for seed, task in cell.runs.items() if task.config.out not in failures]
+    failed = [
+        {"seed": seed, "why": failures[task.config.out]}
+        for seed, task in cell.runs.items()
+        if task.config.out in failures
+    ]
+    columns: dict[str, list[float]] = {name: [r["test"][name] for r in runs] for name in SCORES}
+    columns |= {name: [r[name] for r in runs] for name in _WORK}
+    if runs and all(r["ema"] for r in runs):
+        columns |= {f"ema_{name}": [r["ema"][name] for r in runs] for name in SCORES}
+    found = {name: summary(values) for name, values in columns.items() if values}
+    return {
+        "data": cell.data,
+        "student": cell.student,
+        "method": cell.label,
+        "spec": cell.spec,
+        "mix": dataclasses.asdict(cell.mix),
+        **(_size(plan.out / runs[0]["path"]) if runs else {"parameters": None, "macs": None}),
+        "runs": runs,
+        "failed": failed,
+        "mean": {name: average for name, (average, _) in found.items()},
+        "std": {name: spread for name, (_, spread) in found.items()},
+        "paired": None,
+    }
+
+
+def _run(plan: Plan, seed: int, task: Task) -> dict[str, Any]:
+    result = read_result(task.config.out)
+    assert result is not None
+    if "test" not in result:
+        raise StkdError(f"{task.config.data} has no test split, so there is nothing to compare on")
+    return {
+        "seed": seed,
+        "path": _path(plan, task.config.out),
+        "test": result["test"],
+        "ema": result.get("ema", {}).get("test"),
+        "images_seen": result["images_seen"],
+        "teacher_passes": result["teacher_passes"],
+        "seconds": result["seconds"],
+        "images_per_s": round(result["images_seen"] / max(result["seconds"], 0.01), 1),  # seconds are rounded
+    }
+
+
+def _path(plan: Plan, path: Path) -> str:
+    """Relative to the comparison's directory where it lies inside."""
+    return path.relative_to(plan.out).as_posix() if path.is_relative_to(plan.out) else str(path)
+
+
+def _size(run: Path) -> dict[str, int | None]:
+    card = read_card(find_weights(run))
+    return _counted(card) if card is not None else {"parameters": None, "macs": None}
+
+
+@cache
+def _counted(card: Card) -> dict[str, int | None]:
+    """Size of a model for the classes and images of a card."""
+    try:
+        model = card.build().eval()
+    except StkdError:
+        return {"parameters": None, "macs": None}  # weights without a name to build them by
+    return {"parameters": parameters(model), "macs": macs(model, card.channels, card.size)}
+
+
+def _teachers(plan: Plan) -> dict[str, Any]:
+    """The teacher of each data set, as far as its files tell."""
+    found = {}
+    for data in plan.comparison.data:
+        given = plan.comparison.options.get("teacher_weights")
+        path = plan.teachers[data].config.out if data in plan.teachers else given
+        if path is None:
+            continue
+        try:
+            file = find_weights(Path(path))
+        except StkdError:
+            continue  # it failed, and every cell says so
+        card = read_card(file)
+        result = read_result(Path(path)) or {}
+        found[data] = {
+            "model": card.model if card is not None else plan.comparison.options.get("teacher"),
+            "path": _path(plan, Path(path)),
+            "test": result.get("test"),
+            **(_counted(card) if card is not None else {"parameters": None, "macs": None}),
+        }
+    return found
+
+
+def _students(plan: Plan) -> dict[str, Any]:
+    """Size of each student as it is, for the first data set; a method may add to it, which its cell says."""
+    found: dict[str, Any] = {name: {"parameters": None, "macs": None} for name in plan.comparison.students}
+    for cell in reversed(plan.cells):
+        for task in cell.runs.values():
+            if read_result(task.config.out) is not None and (card := read_card(find_weights(task.config.out))):
+                found[cell.student] = _counted(dataclasses.replace(card, model=cell.student))
+                break
+    return found
+
+
+def _compare(cells: list[dict[str, Any]], baseline: str) -> None:
+    """Put the paired differences into the cells, corrected over all comparisons of one score in this file."""
+    reference = {(c["data"], c["student"]): c for c in cells if c["method"] == baseline}
+    for score in SCORES:
+        compared = []
+        for cell in cells:
+            base = reference[cell["data"], cell["student"]]
+            found = paired_difference(_by_seed(cell, score), _by_seed(base, score)) if cell is not base else None
+            if found is not None:
+                cell["paired"] = {**(cell["paired"] or {}), score: dataclasses.asdict(found)}
+                compared.append(cell["paired"][score])
+        for one, corrected in zip(compared, holm([c["p"] for c in compared]), strict=True):
+            one["p_corrected"] = corrected
+
+
+def _by_seed(cell: dict[str, Any], score: str) -> dict[int, float]:
+    return {run["seed"]: run["test"][score] for run in cell["runs"]}

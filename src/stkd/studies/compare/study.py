@@ -1,0 +1,82 @@
+"""A whole comparison: plan, runs, record and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from ...core.errors import StkdError
+from ...core.files import write_atomic
+from .plan import Plan, plan
+from .results import record
+from .schedule import run_all
+from .spec import Comparison
+from .table import latex, markdown, table
+from .workers import Here, Processes, Workers
+
+__all__ = ["compare"]
+
+_MOST = 4  # processes on a CPU unless asked for more; each holds torch and the images
+
+
+def compare(
+    comparison: Comparison, out: Path, *, jobs: int | None = None, backend: Literal["local", "ray"] = "local"
+) -> dict[str, Any]:
+    """Make every run that is not finished, and write comparison.json, table.md, table.tex and the page.
+
+    Args:
+        comparison: What is compared.
+        out: Directory of everything; the same call again goes on where it stopped.
+        jobs: Runs beside each other; None: one on each CUDA device, or on a CPU one for each core, 4 at most.
+        backend: "local", or "ray" for the cluster that Ray is connected to (all machines must see `out`).
+
+    Returns:
+        The content of comparison.json; docs/compare.md describes it.
+
+    Raises:
+        StkdError: The comparison or the directory cannot be used.
+        Interrupted: A signal asked to stop.
+    """
+    if jobs is not None and jobs < 1:
+        raise StkdError(f"--jobs must be at least 1, got {jobs}")
+    todo = plan(comparison, out)
+    if todo.out.exists() and not todo.out.is_dir():
+        raise StkdError(f"{out} is a file; give --out a directory")
+    failures = run_all(todo.tasks(), _workers(todo, jobs, backend))
+    found = record(todo, failures)
+    todo.out.mkdir(parents=True, exist_ok=True)
+    shown = table(found)
+    write_atomic(todo.out / "table.md", markdown(shown))
+    write_atomic(todo.out / "table.tex", latex(shown))
+    write_atomic(todo.out / "comparison.json", json.dumps(found, indent=1) + "\n")
+    if any(cell["runs"] for cell in found["cells"]):
+        from ...report.comparison import write_comparison
+
+        write_comparison(todo.out)
+    return found
+
+
+def _workers(todo: Plan, jobs: int | None, backend: str) -> Workers:
+    if backend == "ray":
+        from .ray_workers import RayWorkers
+
+        return RayWorkers(jobs)
+    devices = _cuda_devices() if todo.comparison.options.get("accelerator", "auto") in ("auto", "cuda", "gpu") else []
+    jobs = jobs or len(devices) or min(_MOST, _cores())
+    return Here() if jobs == 1 or all(task.done for task in todo.tasks()) else Processes(jobs, devices)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cuda_devices() -> list[str]:
+    """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return visible.split(",")[:count] if visible else [str(i) for i in range(count)]

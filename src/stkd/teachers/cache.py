@@ -1,0 +1,265 @@
+"""A teacher's logits on disk: the format, and a teacher that answers from it without a model.
+
+A cache is a folder. `header.json` says what the logits are of, and each `epoch-00000.npy` is a shard: an array of one
+record a step, which holds the logits of that step's rows, whole or as the k largest log-probabilities and the mean of
+the rest. Shards are mapped into memory, so that a step's logits are views of the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..core.errors import StkdError
+from ..core.files import atomic_file, write_atomic
+from ..data.loader import Batch
+from .live import Teacher
+
+__all__ = [
+    "CachedTeacher",
+    "Header",
+    "need_header",
+    "pack",
+    "read_header",
+    "shard_file",
+    "unpack",
+    "write_header",
+    "write_shard",
+]
+
+_HEADER = "header.json"
+_NUMBER = {"fp16": "<f2", "fp32": "<f4"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a cache holds.
+
+    Attributes:
+        samples: All that decides the virtual samples: digest of the data, augmentation, mixing, batch size, seed.
+        teacher: Digest of the teacher.
+        teacher_name: Name of its model.
+        precision: Of the teacher's arithmetic.
+        classes: Class names, position = logit.
+        steps: Batches in an epoch.
+        rows: R, virtual samples in a batch.
+        epochs: Number of shards, once it is complete.
+        top_k: Logits kept of each row; None keeps all, as they are.
+        dtype: Number format of the logits.
+    """
+
+    samples: dict[str, Any]
+    teacher: str
+    teacher_name: str
+    precision: str
+    classes: tuple[str, ...]
+    steps: int
+    rows: int
+    epochs: int
+    top_k: int | None
+    dtype: Literal["fp16", "fp32"]
+
+    @property
+    def record(self) -> np.dtype[np.void]:
+        """One step of a shard."""
+        number, classes = _NUMBER[self.dtype], len(self.classes)
+        if self.top_k is None:
+            return np.dtype([("logits", number, (self.rows, classes))])
+        kept, place = (self.rows, self.top_k), np.min_scalar_type(classes - 1)
+        return np.dtype([("top", number, kept), ("tail", number, (self.rows,)), ("place", place, kept)], align=True)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all shards."""
+        return self.epochs * self.steps * self.record.itemsize
+
+    def check(self, other: Header, folder: Path) -> None:
+        """See that what is asked for is what a cache holds, but for the number of epochs.
+
+        Args:
+            other: What is asked for.
+            folder: The cache with this header.
+
+        Raises:
+            StkdError: It is not; names the first thing that differs.
+        """
+        here, there = ({**h.samples, **dataclasses.asdict(h)} for h in (self, other))
+        for name in here:
+            if name not in ("samples", "epochs") and here[name] != there.get(name):
+                raise StkdError(
+                    f"{folder} was made with {name}={_shown(here[name])}, here it is {_shown(there.get(name))}; "
+                    "give the same, or make another cache"
+                )
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def write_header(folder: Path, header: Header) -> None:
+    """Write the header of a cache."""
+    write_atomic(folder / _HEADER, json.dumps({"format": 1, **dataclasses.asdict(header)}, indent=1))
+
+
+def read_header(folder: Path) -> Header | None:
+    """The header of a cache; None where there is no cache.
+
+    Raises:
+        StkdError: It is damaged, or of a later version.
+    """
+    try:
+        fields = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
+        if fields.pop("format") != 1:
+            raise StkdError(f"{folder} was written by a later version of stkd; make the cache again, or update stkd")
+        return Header(**{**fields, "classes": tuple(fields["classes"]), "samples": dict(fields["samples"])})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise StkdError(f"{folder / _HEADER} is damaged; delete {folder} and make the cache again") from None
+
+
+def need_header(folder: Path) -> Header:
+    """The header of a cache that must be there.
+
+    Raises:
+        StkdError: There is none, or it is damaged.
+    """
+    header = read_header(folder)
+    if header is None:
+        raise StkdError(
+            f"{folder} is no cache of a teacher; make it with 'stkd cache --out {folder}' and these options"
+        )
+    return header
+
+
+def shard_file(folder: Path, epoch: int) -> Path:
+    """Where the logits of an epoch are."""
+    return folder / f"epoch-{epoch:05d}.npy"
+
+
+def pack(logits: Tensor, header: Header) -> NDArray[np.void]:
+    """A step's record.
+
+    With `top_k`, log-probabilities at T = 1 are kept instead of logits, which differ by a number that softmax does not
+    see; the probability of all other classes is spread evenly over them, which makes each e^tail.
+
+    Args:
+        logits: (R, C), finite.
+        header: What the cache holds.
+
+    Raises:
+        StkdError: A number is not finite in the cache's number format.
+    """
+    record = np.zeros((), header.record)
+    with np.errstate(over="ignore"):
+        if header.top_k is None:
+            record["logits"] = logits.float().cpu().numpy()
+        else:
+            log_p = logits.float().log_softmax(1)
+            top, place = log_p.topk(header.top_k, dim=1)
+            rest = log_p.scatter(1, place, -torch.inf).logsumexp(1)
+            record["top"], record["place"] = top.cpu().numpy(), place.cpu().numpy()
+            record["tail"] = (rest - np.log(log_p.shape[1] - header.top_k)).cpu().numpy()
+    numbers = [record[name] for name in header.record.names or () if name != "place"]
+    if not all(np.isfinite(n).all() for n in numbers):
+        raise StkdError(
+            f"the teacher's logits are not finite in {header.dtype}; check its weights, or take --dtype fp32"
+        )
+    return record
+
+
+def unpack(record: NDArray[np.void] | np.void, classes: int, device: torch.device) -> Tensor:
+    """Logits float32 (R, C) of a step, on the device."""
+
+    def part(name: str) -> Tensor:
+        return torch.from_numpy(record[name]).to(device, non_blocking=True)
+
+    if "logits" in (record.dtype.names or ()):
+        return part("logits").float()
+    top, place = part("top").float(), part("place").long()
+    return part("tail").float()[:, None].repeat(1, classes).scatter_(1, place, top)
+
+
+def write_shard(folder: Path, epoch: int, header: Header, records: Any) -> None:
+    """Write the records of an epoch, an iterable, as they come.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    form = {"descr": np.lib.format.dtype_to_descr(header.record), "fortran_order": False, "shape": (header.steps,)}
+    with atomic_file(shard_file(folder, epoch)) as file:
+        np.lib.format.write_array_header_1_0(file, form)
+        for record in records:
+            file.write(record.tobytes())
+
+
+class CachedTeacher(Teacher):
+    """Answers for the batches that a cache was made of; there is no model behind it.
+
+    Args:
+        folder: The cache.
+        header: Its header.
+        cycle: Epochs of it to use, over and over.
+        rank, world: Which rows of each batch are asked for, as the loader of this process has them.
+
+    Raises:
+        StkdError: The cache is not complete.
+    """
+
+    def __init__(self, folder: Path, header: Header, *, cycle: int, rank: int = 0, world: int = 1) -> None:
+        self.folder, self.header, self.cycle = folder, header, cycle
+        self.mine = slice(rank, None, world)
+        self.module = nn.Module()
+        self.device = torch.device("cpu")
+        self._open: tuple[int, NDArray[np.void]] | None = None
+        missing = sum(not shard_file(folder, epoch).is_file() for epoch in range(cycle))
+        if missing:
+            raise StkdError(
+                f"{folder} is not complete: {missing} of {cycle} epochs are missing; run its 'stkd cache' command again"
+            )
+
+    def to(self, device: torch.device) -> Teacher:
+        self.device = device
+        return self
+
+    def __call__(self, batch: Batch) -> Tensor:
+        record = self._shard(batch.epoch % self.cycle)[batch.step]
+        return unpack(record, len(self.header.classes), self.device)[self.mine]
+
+    def logits(self, images: Tensor) -> Tensor:
+        raise StkdError(f"{self.folder} answers for the batches it was made of alone; give the teacher's weights")
+
+    def prepare(self, images: Tensor) -> Tensor:
+        raise StkdError(f"{self.folder} holds logits and no features; give the teacher's weights")
+
+    @property
+    def name(self) -> str:
+        return self.header.teacher_name
+
+    def fingerprint(self) -> str:
+        return self.header.teacher
+
+    def _shard(self, epoch: int) -> NDArray[np.void]:
+        if self._open is None or self._open[0] != epoch:
+            self._open = epoch, self._map(epoch)
+        return self._open[1]
+
+    def _map(self, epoch: int) -> NDArray[np.void]:
+        file = shard_file(self.folder, epoch)
+        try:
+            # copy-on-write, as torch wants writable memory; nobody writes
+            shard: NDArray[np.void] = np.load(file, mmap_mode="c", allow_pickle=False)
+            if shard.dtype != self.header.record or shard.shape != (self.header.steps,):
+                raise ValueError
+        except (OSError, ValueError, EOFError):
+            raise StkdError(f"{file} is damaged; delete it and run its 'stkd cache' command again") from None
+        return shard

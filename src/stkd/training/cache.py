@@ -1,0 +1,157 @@
+"""Writing a teacher's logits to disk, once, for any number of students."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import track
+from torch import nn
+
+from ..core.config import CacheConfig
+from ..core.devices import make_fabric
+from ..core.errors import StkdError
+from ..core.fabric import Fabric
+from ..core.files import disk_full, remove_temporaries
+from ..core.locks import lock_folder
+from ..data import DataSet
+from ..methods.selection import method_of, mix_of
+from ..teachers.cache import Header, pack, read_header, shard_file, write_header, write_shard
+from .samples import describe_samples
+from .session import Shared, prepare
+from .speed import speed_up_teacher, work_of
+
+__all__ = ["Cached", "run_cache"]
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What came of writing a cache.
+
+    Attributes:
+        out: The cache.
+        header: What it holds.
+        written: Epochs that this call wrote; the others had been there.
+    """
+
+    out: Path
+    header: Header
+    written: int
+
+
+def run_cache(
+    config: CacheConfig, *, data: DataSet | None = None, teacher: nn.Module | None = None, progress: bool = True
+) -> Cached:
+    """Write a cache as a config says, or what it still lacks; `data` and `teacher` stand in for what it names.
+
+    Raises:
+        StkdError: An option or a file is wrong, the folder holds something else, or the disk is full.
+    """
+    method = method_of(config)
+    if not method.uses_teacher:
+        raise StkdError(f"method {config.method!r} learns from no teacher; give the method of the students")
+    if config.teacher_cache is not None or config.devices > 1:
+        raise StkdError("a cache is written from a teacher, by one device; leave out --teacher-cache and --devices")
+    _refuse_foreign(config.out)
+    fabric = make_fabric(config)
+    shared = prepare(config, [method], mix_of(config, method), fabric, data=data, teacher=teacher)
+    work = work_of(config, None, shared.teacher, shared.data)
+    models = speed_up_teacher(config, method, shared.teacher, shared.loader, fabric, work)
+    header = _header(config, shared, ", ".join(str((one or {})["precision"]) for one in models))
+    lock = lock_folder(config.out)
+    try:
+        remove_temporaries(config.out)  # of a process that was killed while it wrote
+        held = read_header(config.out)
+        if held is not None:
+            held.check(header, config.out)
+        missing = [epoch for epoch in range(header.epochs) if not shard_file(config.out, epoch).is_file()]
+        whole = header if held is None else dataclasses.replace(header, epochs=max(header.epochs, held.epochs))
+        if missing:
+            _check_space(config.out, header, len(missing))
+            if progress:
+                print(f"{_size_and_gain(config, header)}{_rest(header, missing)}", flush=True)
+            write_header(config.out, whole)
+            _write(config.out, header, missing, shared, fabric, progress)
+    finally:
+        lock.release()
+    return Cached(config.out, whole, len(missing))
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise StkdError(f"{folder} is a file; give --out a directory")
+    if folder.is_dir() and read_header(folder) is None and any(not p.name.startswith(".") for p in folder.iterdir()):
+        raise StkdError(f"{folder} is not empty and is no cache of a teacher; give --out a new directory")
+
+
+def _header(config: CacheConfig, shared: Shared, precision: str) -> Header:
+    data, mix, loader, classes = shared.data, shared.mix, shared.loader, shared.data.classes
+    if config.top_k is not None and config.top_k >= len(classes):
+        raise StkdError(f"--top-k {config.top_k} keeps all of {len(classes)} classes; leave it out, or give fewer")
+    assert shared.teacher is not None
+    return Header(
+        samples=describe_samples(config, data, mix),
+        teacher=shared.teacher.identity(),
+        teacher_name=shared.teacher.name,
+        precision=precision,
+        classes=classes,
+        steps=loader.steps,
+        rows=mix.rows(min(config.batch_size, len(data.train))),
+        epochs=min(config.epochs, config.sample_epochs or config.epochs),
+        top_k=config.top_k,
+        dtype=config.dtype,
+    )
+
+
+def _check_space(folder: Path, header: Header, epochs: int) -> None:
+    needed, free = epochs * header.nbytes // header.epochs, shutil.disk_usage(folder).free
+    if needed > free:
+        raise StkdError(
+            f"the cache needs {decimal(needed)} more, and {folder} has {decimal(free)} free; free some space, take "
+            "--top-k, or go round fewer epochs with --sample-epochs"
+        )
+
+
+def _size_and_gain(config: CacheConfig, header: Header) -> str:
+    """Size, and from which student on a cache takes less teacher passes than training with the teacher."""
+    kept = f"{len(header.classes)} classes" if header.top_k is None else f"top-{header.top_k}"
+    size = f"{header.epochs} epochs x {header.steps * header.rows:,} x {kept} = {decimal(header.nbytes)}"
+    if header.epochs < config.epochs:
+        return f"{size}, pays from the first student of {config.epochs} epochs on"
+    return f"{size}, pays from the second student on"
+
+
+def _rest(header: Header, missing: Sequence[int]) -> str:
+    there = header.epochs - len(missing)
+    return f"; {there} epochs are there already" if there else ""
+
+
+def _write(folder: Path, header: Header, epochs: Sequence[int], shared: Shared, fabric: Fabric, progress: bool) -> None:
+    shown = progress and sys.stderr.isatty()
+    console = Console(stderr=True)
+    try:
+        for epoch in track(epochs, folder.name, console=console, transient=True, disable=not shown):
+            write_shard(folder, epoch, header, _records(epoch, header, shared, fabric))
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        raise StkdError(
+            f"the disk is full ({folder}); the epochs written so far are kept: free some space and run the same "
+            "command again"
+        ) from None
+
+
+def _records(epoch: int, header: Header, shared: Shared, fabric: Fabric) -> Iterator[NDArray[np.void]]:
+    assert shared.teacher is not None
+    for batch in shared.loader.epoch(epoch):
+        with fabric.autocast():
+            logits = shared.teacher(batch)
+        yield pack(logits, header)

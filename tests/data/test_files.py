@@ -1,0 +1,96 @@
+"""Streams of decoded files: workers that outlive an epoch, and crops of images decoded in part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stkd.core.errors import StkdError
+from stkd.data import ImageFiles
+from stkd.data.augment import resized_boxes
+from stkd.data.decode import decode, open_image, resized_crop
+from stkd.data.files import FileStream, centred
+from stkd.data.plan import plan_epoch
+from stkd.mixing import Mix
+
+BATCH, STEPS = 3, 2
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ImageFiles:
+    """Seven JPEGs of several sizes, two of them much larger than what is wanted."""
+    rng = np.random.default_rng(0)
+    sizes = [(40, 30), (30, 40), (33, 33), (16, 16), (50, 20), (300, 260), (170, 210)]
+    for i, size in enumerate(sizes):
+        small = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+        small.resize(size, Image.Resampling.BICUBIC).save(tmp_path / f"{i}.jpg", quality=95)
+    return ImageFiles(tmp_path, tuple(f"{i}.jpg" for i in range(len(sizes))), 3, 16)
+
+
+def stream(files: ImageFiles, workers: int, augmentation: str = "resized") -> FileStream:
+    plan = partial(plan_epoch, len(files), BATCH, Mix("none", 1), seed=3)
+    return FileStream(files, augmentation, plan, steps=STEPS, workers=workers, pin=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_any_order_gives_the_same_batches(files: ImageFiles, workers: int) -> None:
+    keys = [(e, s) for e in range(3) for s in range(STEPS)]
+    forward = stream(files, 0)
+    expected = {key: forward.take(*key) for key in keys}
+    jumping = stream(files, workers)
+    for key in [*keys, (0, 1), (2, 0), (2, 1), (0, 0), (0, 0)]:
+        assert torch.equal(jumping.take(*key), expected[key]), key
+    assert not torch.equal(expected[0, 0], expected[1, 0])
+
+
+def test_workers_stay_over_epochs(files: ImageFiles) -> None:
+    batches = stream(files, 1)
+    batches.take(0, 0)
+    running: Iterator[torch.Tensor] = batches._batches
+    for key in [(0, 1), (1, 0), (1, 1), (2, 0)]:
+        batches.take(*key)
+        assert batches._batches is running
+
+
+def test_crops_are_those_of_the_full_images(files: ImageFiles) -> None:
+    plan = plan_epoch(len(files), len(files), Mix("none", 1), seed=1, epoch=0)
+    whole = FileStream(files, "resized", lambda epoch: plan, steps=1, workers=0, pin=False)
+    reduced = 0
+    for image, i, crop, mirror in zip(whole.take(0, 0), plan[0].index, plan[0].crop, plan[0].flip, strict=True):
+        pixels = decode(files.root / files.names[int(i)], 3)
+        box = resized_boxes(crop[None], *pixels.shape[1:])[0].round().int().tolist()
+        expected = resized_crop(pixels, *box, 16)
+        expected = expected.flip(2) if mirror else expected
+        error = (image.permute(2, 0, 1).double() - expected.double()).abs()
+        if min(box[2:]) < 64:
+            assert error.max() == 0
+        else:
+            reduced += 1
+            assert error.mean() < 5.1  # 2 % of the range: the place of a box is rounded to reduced pixels
+    assert reduced == 2
+
+
+def test_broken_file_is_one_line_and_leaves_the_stream_usable(files: ImageFiles) -> None:
+    good = (files.root / "6.jpg").read_bytes()
+    batches = FileStream(
+        files, "none", partial(plan_epoch, len(files), 7, Mix("none", 1), seed=0), steps=1, workers=1, pin=False
+    )
+    (files.root / "6.jpg").write_bytes(good[:200])
+    with pytest.raises(StkdError, match=r"6\.jpg is broken or no image") as caught:
+        batches.take(0, 0)
+    assert "\n" not in str(caught.value)
+    (files.root / "6.jpg").write_bytes(good)
+    assert batches.take(0, 0).shape == (7, 16, 16, 3)
+
+
+def test_centred_chunks_are_in_order(files: ImageFiles) -> None:
+    chunks = list(centred(files, [range(4), range(4, 7)], workers=2, pin=False))
+    assert [c.shape for c in chunks] == [(4, 16, 16, 3), (3, 16, 16, 3)]
+    full = open_image(files.root / "3.jpg").pixels(3)
+    assert torch.equal(chunks[0][3], full.permute(1, 2, 0))
