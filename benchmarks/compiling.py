@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stkd.core.files import write_atomic
-from stkd.runs.directory import environment
+from stkd.runs.environment import environment
 
 PAIRS = {
     "resnet56 -> resnet20": ["resnet56", "resnet20"],

@@ -24,7 +24,8 @@ from stkd.core.devices import make_fabric
 from stkd.data.loader import eval_batches
 from stkd.evaluation.predictions import scores
 from stkd.methods.selection import data_of, method_of, mix_of
-from stkd.runs.directory import environment, read_result
+from stkd.runs.directory import read_result
+from stkd.runs.environment import environment
 from stkd.runs.opened import read_config
 from stkd.teachers.engines import set_runner
 from stkd.teachers.live import open_teacher

@@ -32,7 +32,7 @@ from stkd.data.jpeg import jpeg_size
 from stkd.data.loader import TrainLoader
 from stkd.data.stats import IMAGENET_MEAN, IMAGENET_STD
 from stkd.mixing import Mix
-from stkd.runs.directory import environment
+from stkd.runs.environment import environment
 
 SIZE = 224
 REAL = Mix("none", 1)

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5120, help="images of a short run")
     args = parser.parse_args()
     tune_process()
-    from stkd.runs.directory import environment
+    from stkd.runs.environment import environment
 
     teacher = stkd.models.create(TEACHER, num_classes=100)
     few, many = data_set(args.images), data_set(LONG)

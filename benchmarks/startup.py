@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from stkd.runs.directory import environment
+from stkd.runs.environment import environment
 
 # Ends the process once the optimizer has done a step.
 FIRST_STEP = """

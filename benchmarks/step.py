@@ -24,7 +24,7 @@ import torch
 import stkd
 from stkd import models
 from stkd.core.files import write_atomic
-from stkd.runs.directory import environment
+from stkd.runs.environment import environment
 from stkd.studies.bench.bare import bare_step
 from stkd.studies.bench.noise import random_data
 

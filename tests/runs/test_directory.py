@@ -9,7 +9,7 @@ import yaml
 
 from stkd.core.config import TrainConfig, to_yaml
 from stkd.core.errors import StkdError
-from stkd.runs.directory import RunDir, environment, read_result
+from stkd.runs.directory import RunDir, read_result
 
 
 def config(out: Path, **options: Any) -> TrainConfig:
@@ -125,22 +125,6 @@ def test_log_has_a_column_for_every_name(tmp_path: Path) -> None:
     assert lines == ["epoch,loss,test_top1", "1,2.0,", "2,1.0,0.5"]
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[1] == {"epoch": 2, "loss": 1.0, "test_top1": 0.5}
-
-
-@pytest.mark.parametrize(
-    ("argv", "command"),
-    [
-        (["/opt/bin/stkd", "train", "--out", "a b"], "stkd train --out 'a b'"),
-        (["/opt/stkd/__main__.py", "list", "data"], "stkd list data"),
-        (["benchmarks/step.py", "--result", "x.json"], "python benchmarks/step.py --result x.json"),
-        (["/home/me/mine.py"], "python mine.py"),
-    ],
-)
-def test_command_is_one_that_can_be_called_again(
-    argv: list[str], command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", argv)
-    assert environment()["command"] == command
 
 
 def test_environment_is_recorded(tmp_path: Path) -> None:

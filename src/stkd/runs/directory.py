@@ -5,15 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import platform
-import shlex
-import subprocess
-import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 
 from ..core.config import RunConfig, plain, to_yaml
@@ -21,11 +15,10 @@ from ..core.errors import StkdError
 from ..core.files import remove_temporaries, write_atomic
 from ..core.locks import lock_folder
 from ..core.processes import process_rank
+from .environment import environment
 from .options import check_unchanged
 
-__all__ = ["RunDir", "environment", "read_result"]
-
-_PACKAGES = ("stkd", "torch", "torchvision", "timm", "lightning-fabric", "torchmetrics", "numpy", "safetensors")
+__all__ = ["RunDir", "read_result"]
 
 
 class RunDir:
@@ -121,46 +114,3 @@ def read_result(path: Path) -> dict[str, Any] | None:
     except ValueError:
         raise StkdError(f"{file} is damaged; delete it and run the same command again") from None
     return result
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware, for the record of a run."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "cpu": _cpu_name(),
-        "threads": torch.get_num_threads(),
-        "gpu": gpu,
-        "git": _git_revision(),
-        "command": _command(),
-    }
-
-
-def _command() -> str:
-    """What was called, so that it can be called again."""
-    program = Path(sys.argv[0])
-    ours = program.stem == "stkd" or program.parts[-2:] == ("stkd", "__main__.py")
-    script = program.name if program.is_absolute() else str(program)  # without the folders of one machine
-    return shlex.join([*(["stkd"] if ours else ["python", script]), *sys.argv[1:]])
-
-
-def _cpu_name() -> str:
-    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return str(able.get("cpu_name") or platform.processor() or platform.machine())
-
-
-def _git_revision() -> str | None:
-    """Revision of stkd's own source, where it runs from a checkout."""
-    here = Path(__file__).parents[1]
-    done = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or None

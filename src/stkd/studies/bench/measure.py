@@ -22,7 +22,8 @@ from ...data.loader import Batch, TrainLoader
 from ...evaluation import macs
 from ...methods.selection import method_of, mix_of
 from ...models.files import Card
-from ...runs.directory import RunDir, environment
+from ...runs.directory import RunDir
+from ...runs.environment import environment
 from ...teachers.live import Teacher
 from ...training.learner import Job, Learner
 from ...training.samples import make_loader

@@ -11,7 +11,8 @@ from ...core.config import plain_value
 from ...core.errors import StkdError
 from ...evaluation import macs, parameters
 from ...models.files import Card, find_weights, read_card
-from ...runs.directory import environment, read_result
+from ...runs.directory import read_result
+from ...runs.environment import environment
 from ..statistics import holm, paired_difference, summary
 from .plan import Cell, Plan, Task
 from .schedule import Failures
