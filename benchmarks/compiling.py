@@ -19,8 +19,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stkd.core.files import write_atomic
 from stkd.runs.environment import environment
+
+from stkd.core.files import write_atomic
 
 PAIRS = {
     "resnet56 -> resnet20": ["resnet56", "resnet20"],

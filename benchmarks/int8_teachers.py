@@ -17,6 +17,7 @@ from tempfile import gettempdir
 from typing import Any
 
 import torch
+from stkd.runs.environment import environment
 from torch import Tensor
 
 from stkd.core.config import DistillConfig
@@ -25,7 +26,6 @@ from stkd.data.loader import eval_batches
 from stkd.evaluation.predictions import scores
 from stkd.methods.selection import data_of, method_of, mix_of
 from stkd.runs.directory import read_result
-from stkd.runs.environment import environment
 from stkd.runs.opened import read_config
 from stkd.teachers.engines import set_runner
 from stkd.teachers.live import open_teacher
@@ -63,7 +63,7 @@ def measure(run: Path) -> dict[str, Any]:
     result = read_result(run)
     assert result is not None
     return {
-        "model": teacher.card.model,
+        "model": teacher.info.model,
         "data": data.name,
         "trained": {"epochs": result["epochs"], "images_seen": result["images_seen"], "seed": trained.seed},
         "check": teacher.record,

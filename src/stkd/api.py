@@ -214,7 +214,7 @@ def conclude(learner: Learner) -> Result:
     """Write what a student ends with."""
     scores, job = learner.finish(), learner.job
     if learner.fabric.is_global_zero:
-        write_card(job.config, scores, job.card, job.weights_name, job.teacher.name if job.teacher is not None else "")
+        write_card(job.config, scores, job.info, job.weights_name, job.teacher.name if job.teacher is not None else "")
     out = learner.dir.path
     return Result(out, out / job.weights_name, scores, fresh=True, model=job.student.cpu().eval())
 

@@ -23,7 +23,7 @@ from stkd.data import open_data
 from stkd.data.base import DataSet, Split
 from stkd.data.loader import Batch
 from stkd.methods import Method, methods, parse
-from stkd.models.files import Card, read_card
+from stkd.models.files import ModelInfo, read_info
 from stkd.teachers.live import Teacher
 from stkd.training import learner
 from stkd.training.step import Step
@@ -154,11 +154,11 @@ def unchanged(run: Run) -> bool:
 
 
 def check_weights(run: Run, pair: Pair) -> None:
-    card = read_card(run.out / "student.safetensors")
-    assert card is not None
-    assert card.model.removeprefix("simkd/").startswith(pair.student)
+    info = read_info(run.out / "student.safetensors")
+    assert info is not None
+    assert info.model.removeprefix("simkd/").startswith(pair.student)
     named = models.create(
-        card.model, num_classes=len(card.classes), in_channels=card.channels, image_size=pair.data.size
+        info.model, num_classes=len(info.classes), in_channels=info.channels, image_size=pair.data.size
     )
     with safe_open(run.out / "student.safetensors", "pt") as file:
         assert set(file.keys()) == set(named.state_dict())
@@ -178,11 +178,11 @@ def check_gradients(run: Run) -> None:
 def test_learns(method: str, make: Callable[[str], Pair], distil: Distil) -> None:
     pair = make(method)
     run = distil(pair, method, epochs=6)
-    prepared = parse(method).preparation_epochs(6)
+    first_stage = parse(method).first_stage_epochs(6)
     losses = [row["train_loss"] for row in run.rows]
-    assert losses[-1] < losses[prepared]
+    assert losses[-1] < losses[first_stage]
     labelled = parse(method).label_weight > 0
-    assert all(("train_ce" in row) is (labelled and i >= prepared) for i, row in enumerate(run.rows))
+    assert all(("train_ce" in row) is (labelled and i >= first_stage) for i, row in enumerate(run.rows))
     assert unchanged(run)
     check_gradients(run)
     check_weights(run, pair)
@@ -220,7 +220,7 @@ def test_channels_last_are_understood() -> None:
     """Stages of a Swin transformer are (B, H, W, C)."""
     data = coloured(64, 16)
     swin = SwinTransformer(64, window_size=8, embed_dim=8, depths=(2, 2), num_heads=(1, 1), num_classes=4)
-    teacher = Teacher(swin, Card("swin", data.classes, 3, 64, data.mean, data.std), data)
+    teacher = Teacher(swin, ModelInfo("swin", data.classes, 3, 64, data.mean, data.std), data)
     student = models.create("cnn4", num_classes=4, in_channels=3, image_size=64)
     watch, _ = learner.attach(parse("at"), student, teacher, data, torch.from_numpy(data.train.labels))
     assert watch is not None
@@ -300,11 +300,11 @@ def test_first_stage(method: str, distil: Distil, monkeypatch: pytest.MonkeyPatc
 
 def test_a_first_stage_is_never_left_out() -> None:
     ft = parse("ft")
-    assert [ft.preparation_epochs(epochs) for epochs in (2, 3, 8, 240)] == [1, 1, 1, 30]
-    assert parse("ft:preparation=1").preparation_epochs(10) == 9
-    assert parse("ft:preparation=0").preparation_epochs(1) == parse("kd").preparation_epochs(1) == 0
+    assert [ft.first_stage_epochs(epochs) for epochs in (2, 3, 8, 240)] == [1, 1, 1, 30]
+    assert parse("ft:preparation=1").first_stage_epochs(10) == 9
+    assert parse("ft:preparation=0").first_stage_epochs(1) == parse("kd").first_stage_epochs(1) == 0
     with pytest.raises(stkd.StkdError, match="two stages and needs --epochs 2"):
-        ft.preparation_epochs(1)
+        ft.first_stage_epochs(1)
 
 
 @pytest.mark.parametrize("options", [{"beside": True}, {"real": 0.5}], ids=["beside", "share"])

@@ -12,7 +12,7 @@ import stkd
 from stkd import models
 from stkd.data import open_data
 from stkd.methods import parse
-from stkd.models.files import Card, load_model
+from stkd.models.files import ModelInfo, load_model
 from stkd.teachers.live import Teacher
 from stkd.training.watch import attach
 
@@ -22,8 +22,8 @@ SMALL: dict[str, Any] = {"epochs": 1, "train_images": 64, "precision": "32", "ac
 def test_student_carries_the_teachers_classifier_and_opens_by_name(teacher_run: Path, tmp_path: Path) -> None:
     result = stkd.distill(str(teacher_run), "cnn2", "digits", "simkd", out=tmp_path / "run", **SMALL)
     teacher, _ = load_model(teacher_run)
-    student, card = load_model(result.out)
-    assert card.model == "simkd/cnn2/16"
+    student, info = load_model(result.out)
+    assert info.model == "simkd/cnn2/16"
     torch.testing.assert_close(student.fc.weight, teacher.fc.weight, rtol=0, atol=0)
     assert all(name.startswith(("backbone.", "projector.", "fc.")) for name in student.state_dict())
     assert not any(name.startswith("backbone.fc") for name in student.state_dict())
@@ -43,7 +43,7 @@ def test_maps_are_compared_where_the_teacher_averages_them(teacher: str, maps: b
         models.create("cnn4", num_classes=10, in_channels=1), "cnn4", module, torch.randn(2, 1, 8, 8)
     )
     assert name == "simkd/cnn4/64"
-    live = Teacher(module, Card(teacher, data.classes, 1, 8, data.mean, data.std), data)
+    live = Teacher(module, ModelInfo(teacher, data.classes, 1, 8, data.mean, data.std), data)
     _, place = attach(method, student, live, data, torch.from_numpy(data.train.labels))
     assert place is not None
     assert place.maps is maps

@@ -8,16 +8,16 @@ from safetensors.torch import save_file
 
 from stkd import models
 from stkd.core.errors import StkdError
-from stkd.models.files import Card, find_weights, load_model, read_card, save_model
+from stkd.models.files import ModelInfo, find_weights, load_model, read_info, save_model
 
-CARD = Card("cnn2", ("Käfer", "two words", "c/d"), 3, 16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+INFO = ModelInfo("cnn2", ("Käfer", "two words", "c/d"), 3, 16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
 def test_round_trip(tmp_path: Path) -> None:
     model = models.create("cnn2", num_classes=3)
-    save_model(model, tmp_path / "m.safetensors", CARD)
-    loaded, card = load_model(tmp_path / "m.safetensors")
-    assert card == CARD == read_card(tmp_path / "m.safetensors")
+    save_model(model, tmp_path / "m.safetensors", INFO)
+    loaded, info = load_model(tmp_path / "m.safetensors")
+    assert info == INFO == read_info(tmp_path / "m.safetensors")
     assert not loaded.training
     images = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(loaded(images), model.eval()(images))
@@ -33,7 +33,7 @@ def test_found_in_a_run_directory(name: str, tmp_path: Path) -> None:
 
 def test_without_card(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors")
-    assert read_card(tmp_path / "m.safetensors") is None
+    assert read_info(tmp_path / "m.safetensors") is None
     with pytest.raises(StkdError, match="does not say which model it holds"):
         load_model(tmp_path / "m.safetensors")
 
@@ -42,11 +42,11 @@ def test_without_card(tmp_path: Path) -> None:
 def test_card_that_is_not_ours(text: str, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", {"stkd": text})
     with pytest.raises(StkdError, match="was not written by this version of stkd"):
-        read_card(tmp_path / "m.safetensors")
+        read_info(tmp_path / "m.safetensors")
 
 
 def test_model_made_in_python_is_named_but_not_built(tmp_path: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
-    save_model(module, tmp_path / "m.safetensors", Card("Sequential", CARD.classes, 1, 2, (0.0,), (1.0,)))
+    save_model(module, tmp_path / "m.safetensors", ModelInfo("Sequential", INFO.classes, 1, 2, (0.0,), (1.0,)))
     with pytest.raises(StkdError, match="Sequential"):
         load_model(tmp_path / "m.safetensors")

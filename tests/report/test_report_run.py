@@ -131,4 +131,4 @@ def test_card_says_how_to_load_the_model(student_run: Path, monkeypatch: pytest.
     monkeypatch.chdir(student_run)
     names: dict[str, object] = {}
     exec(code[1], names)
-    assert names["card"] == load_model(student_run)[1]
+    assert names["info"] == load_model(student_run)[1]

@@ -15,7 +15,7 @@ from stkd import models
 from stkd.core.errors import StkdError
 from stkd.data import DataSet, Split
 from stkd.models import weights
-from stkd.models.files import Card, save_model
+from stkd.models.files import ModelInfo, save_model
 from stkd.teachers.live import Ensemble, Teacher, open_teacher, read_classes
 
 CLASSES = ("ant", "bee", "cat", "dog")
@@ -28,9 +28,9 @@ def data_set(channels: int = 3, size: int = 8, classes: tuple[str, ...] = CLASSE
     )
 
 
-def card(**changes: Any) -> Card:
+def info(**changes: Any) -> ModelInfo:
     given = {"model": "probe", "classes": CLASSES, "channels": 3, "size": 8, "mean": (0.5,) * 3, "std": (0.25,) * 3}
-    return Card(**{**given, **changes})
+    return ModelInfo(**{**given, **changes})
 
 
 class Probe(nn.Module):
@@ -49,7 +49,7 @@ class Probe(nn.Module):
 def test_own_normalisation() -> None:
     probe = Probe()
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
-    teacher = Teacher(probe, card(mean=mean, std=std), data_set())
+    teacher = Teacher(probe, info(mean=mean, std=std), data_set())
     pixels = torch.rand(5, 3, 8, 8)
     teacher.logits((pixels - 0.5) / 0.25)
     own = (pixels - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
@@ -59,14 +59,14 @@ def test_own_normalisation() -> None:
 def test_same_normalisation_passes_images_through_untouched() -> None:
     probe = Probe()
     images = torch.randn(2, 3, 8, 8)
-    Teacher(probe, card(), data_set()).logits(images)
+    Teacher(probe, info(), data_set()).logits(images)
     assert torch.equal(probe.seen, images)
 
 
 def test_own_size() -> None:
     probe = Probe()
     images = torch.rand(2, 3, 8, 8)
-    Teacher(probe, card(size=16), data_set()).logits(images)
+    Teacher(probe, info(size=16), data_set()).logits(images)
     expected = F.interpolate(images, size=(16, 16), mode="bilinear", antialias=True)
     torch.testing.assert_close(probe.seen, expected)
 
@@ -75,35 +75,35 @@ def test_grey_images_for_a_teacher_of_colours() -> None:
     probe = Probe()
     grey = torch.rand(2, 1, 8, 8)
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
-    Teacher(probe, card(mean=mean, std=std), data_set(channels=1)).logits((grey - 0.5) / 0.25)
+    Teacher(probe, info(mean=mean, std=std), data_set(channels=1)).logits((grey - 0.5) / 0.25)
     own = (grey.expand(-1, 3, -1, -1) - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     torch.testing.assert_close(probe.seen, own, atol=1e-5, rtol=0)
 
 
 def test_colours_for_a_teacher_of_grey_are_refused() -> None:
     with pytest.raises(StkdError, match="teacher takes 1 channels, the data set has 3"):
-        Teacher(Probe(), card(channels=1, mean=(0.5,), std=(0.2,)), data_set())
+        Teacher(Probe(), info(channels=1, mean=(0.5,), std=(0.2,)), data_set())
 
 
 def test_classes_by_name_not_by_position() -> None:
     wanted = ("dog", "ant", "cat")
     own = (*CLASSES, "emu")
-    logits = Teacher(Probe(5), card(classes=own), data_set(classes=wanted)).logits(torch.zeros(2, 3, 8, 8))
+    logits = Teacher(Probe(5), info(classes=own), data_set(classes=wanted)).logits(torch.zeros(2, 3, 8, 8))
     assert torch.equal(logits, torch.tensor([[3.0, 0.0, 2.0]] * 2))
 
 
 def test_same_classes_in_the_same_order_are_left_alone() -> None:
-    assert Teacher(Probe(), card(), data_set()).classes is None
+    assert Teacher(Probe(), info(), data_set()).classes is None
 
 
 def test_class_that_the_teacher_does_not_know() -> None:
     with pytest.raises(StkdError, match="does not know 'emu'; name the teacher's classes with --teacher-classes"):
-        Teacher(Probe(), card(), data_set(classes=("ant", "emu")))
+        Teacher(Probe(), info(), data_set(classes=("ant", "emu")))
 
 
 def test_frozen_and_without_gradient() -> None:
     module = models.create("cnn2", num_classes=4).train()
-    teacher = Teacher(module, card(), data_set())
+    teacher = Teacher(module, info(), data_set())
     assert not module.training
     assert not any(p.requires_grad for p in module.parameters())
     assert not teacher.logits(torch.randn(2, 3, 8, 8, requires_grad=True)).requires_grad
@@ -111,7 +111,7 @@ def test_frozen_and_without_gradient() -> None:
 
 def test_fingerprint_tells_weights_and_statistics_apart() -> None:
     module = models.create("cnn2", num_classes=4)
-    teacher = Teacher(module, card(), data_set())
+    teacher = Teacher(module, info(), data_set())
     first = teacher.fingerprint()
     assert teacher.fingerprint() == first
     next(b for name, b in module.named_buffers() if "running_mean" in name)[0] += 1
@@ -138,9 +138,9 @@ def test_training_leaves_the_teacher_as_it_was(method: str, tmp_path: Path) -> N
 def test_opened_from_weights_that_say_what_they_are(tmp_path: Path) -> None:
     module = models.create("cnn4", num_classes=4)
     path = tmp_path / "teacher.safetensors"
-    save_model(module, path, card(model="cnn4", mean=(0.1, 0.2, 0.3), size=16))
+    save_model(module, path, info(model="cnn4", mean=(0.1, 0.2, 0.3), size=16))
     teacher = open_teacher(None, path, data_set())
-    assert teacher.card == card(model="cnn4", mean=(0.1, 0.2, 0.3), size=16)
+    assert teacher.info == info(model="cnn4", mean=(0.1, 0.2, 0.3), size=16)
     assert teacher.size == 16
     torch.testing.assert_close(teacher.module.state_dict(), module.state_dict())
 
@@ -165,7 +165,7 @@ def test_unusable_list_of_classes(text: str, tmp_path: Path) -> None:
 
 def test_several_teachers_answer_with_the_weighted_mean_of_their_logits() -> None:
     data, images = data_set(), torch.randn(3, 3, 8, 8)
-    teachers = [Teacher(models.create("cnn2", num_classes=4), card(), data) for _ in range(2)]
+    teachers = [Teacher(models.create("cnn2", num_classes=4), info(), data) for _ in range(2)]
     both = Ensemble(teachers, [1, 3])
     expected = 0.25 * teachers[0].logits(images) + 0.75 * teachers[1].logits(images)
     torch.testing.assert_close(both.logits(images), expected)

@@ -38,7 +38,7 @@ class AB(Method):
         layers = zip(setup.student.preact_blocks, setup.teacher.preact_blocks, strict=True)
         return nn.ModuleList(ABConnector(s.shape[1], t.shape[1]) for s, t in layers)
 
-    def prepare(self, view: View) -> dict[str, Tensor]:
+    def first_stage_losses(self, view: View) -> dict[str, Tensor]:
         assert isinstance(view.extras, nn.ModuleList)
         layers = zip(view.extras, view.student_features.preact_blocks, strict=True)
         connected = [connector(features) for connector, features in layers]

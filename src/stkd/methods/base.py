@@ -148,10 +148,10 @@ class Method:
 
     @property
     def preparation(self) -> float:
-        """Share of the run's epochs that come first with the losses of `prepare` alone (two-stage methods)."""
+        """Share of the epochs of a two-stage method in which `first_stage_losses` alone are minimised."""
         return 0.0
 
-    def preparation_epochs(self, epochs: int) -> int:
+    def first_stage_epochs(self, epochs: int) -> int:
         """Epochs of the first stage in a run of so many: at least one, and at least one is left for the labels.
 
         Raises:
@@ -182,7 +182,7 @@ class Method:
         """Named, weighted losses of one step, to be added to the cross-entropy."""
         raise NotImplementedError
 
-    def prepare(self, view: View) -> dict[str, Tensor]:
+    def first_stage_losses(self, view: View) -> dict[str, Tensor]:
         """Losses of a step of the first stage, without labels."""
         return {}
 

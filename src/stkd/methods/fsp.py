@@ -42,7 +42,7 @@ class FSP(Method):
                     f"has {t.shape[1]}; take a student as wide as the teacher, or another method"
                 )
 
-    def prepare(self, view: View) -> dict[str, Tensor]:
+    def first_stage_losses(self, view: View) -> dict[str, Tensor]:
         loss = losses.fsp(view.student_features.stages, view.teacher_features.stages)
         return {"fsp": self.weight * loss}
 

@@ -41,7 +41,7 @@ class FT(Method):
         student, teacher = setup.student.stages[-1].shape[1], setup.teacher.stages[-1].shape[1]
         return nn.ModuleDict({"paraphraser": Paraphraser(teacher), "translator": Translator(student, teacher)})
 
-    def prepare(self, view: View) -> dict[str, Tensor]:
+    def first_stage_losses(self, view: View) -> dict[str, Tensor]:
         assert isinstance(view.extras, nn.ModuleDict)
         paraphraser = view.extras["paraphraser"]
         assert isinstance(paraphraser, Paraphraser)

@@ -14,13 +14,13 @@ from .. import models
 from ..core.errors import StkdError
 from . import weights
 
-__all__ = ["Card", "find_weights", "load_model", "read_card", "save_model"]
+__all__ = ["ModelInfo", "find_weights", "load_model", "read_info", "save_model"]
 
 _KEY = "stkd"
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelInfo:
     """What has to be known to use a model's weights.
 
     Attributes:
@@ -47,13 +47,13 @@ class Card:
         return models.create(self.model, num_classes=len(self.classes), in_channels=self.channels, image_size=self.size)
 
 
-def save_model(module: nn.Module, path: Path, card: Card) -> None:
-    """Write weights and card to a safetensors file, whole or not at all."""
-    weights.save(module, path, {_KEY: json.dumps(asdict(card))})
+def save_model(module: nn.Module, path: Path, info: ModelInfo) -> None:
+    """Write weights and what describes them to a safetensors file, whole or not at all."""
+    weights.save(module, path, {_KEY: json.dumps(asdict(info))})
 
 
-def read_card(path: Path) -> Card | None:
-    """The card of a safetensors file; None for other files and for files that carry none."""
+def read_info(path: Path) -> ModelInfo | None:
+    """What a safetensors file says of its model; None for other files and for files that say nothing."""
     if path.suffix != ".safetensors":
         return None
     try:
@@ -65,7 +65,7 @@ def read_card(path: Path) -> Card | None:
         return None
     try:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
-        return Card(**fields)
+        return ModelInfo(**fields)
     except (ValueError, TypeError, AttributeError):
         raise StkdError(f"the header of {path} was not written by this version of stkd; give another file") from None
 
@@ -86,23 +86,23 @@ def find_weights(path: Path) -> Path:
     raise StkdError(f"{path} holds no student.safetensors or model.safetensors; is the run finished?")
 
 
-def load_model(path: Path) -> tuple[nn.Module, Card]:
+def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
     """The model of a run directory or of a safetensors file written by stkd, in evaluation mode.
 
     Raises:
         StkdError: The file is missing, damaged, or does not say which model it holds.
     """
     file = find_weights(path)
-    card = read_card(file)
-    if card is None:
+    info = read_info(file)
+    if info is None:
         weights.read_state(file)  # a damaged file is the better thing to report
         raise StkdError(f"{file} does not say which model it holds; give a file or directory that stkd wrote")
     try:
-        module = card.build()
+        module = info.build()
     except StkdError as error:
         raise type(error)(
-            f"{file} holds a {card.model}, which cannot be built by name ({error}); "
+            f"{file} holds a {info.model}, which cannot be built by name ({error}); "
             "load the weights into your own module with stkd.models.load"
         ) from None
     weights.load(module, file)
-    return module.eval(), card
+    return module.eval(), info

@@ -13,7 +13,7 @@ import yaml
 from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.files import write_atomic
-from ..models.files import find_weights, read_card
+from ..models.files import find_weights, read_info
 from ..runs.description import command_of, story_of_run
 from ..runs.directory import read_result
 from ..runs.evaluation import kept_evaluation
@@ -106,8 +106,8 @@ def _teacher_name(config: TrainConfig | DistillConfig) -> str:
     if not isinstance(config, DistillConfig):
         return ""
     weights = [path for path in (config.teacher_weights, *(config.more_teachers or ())) if path and path.exists()]
-    cards = [read_card(find_weights(path)) for path in weights]
-    return " and ".join(card.model for card in cards if card is not None) or config.teacher or ""
+    infos = [read_info(find_weights(path)) for path in weights]
+    return " and ".join(info.model for info in infos if info is not None) or config.teacher or ""
 
 
 def _scores(

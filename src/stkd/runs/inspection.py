@@ -17,7 +17,7 @@ from ..data import DataSet, open_data
 from ..core.errors import StkdError
 from ..evaluation import evaluate
 from .opened import asking_for_plugin, open_model_for, open_teacher_of, read_config
-from ..models.files import Card, find_weights, load_model
+from ..models.files import ModelInfo, find_weights, load_model
 
 __all__ = ["OpenRun", "evaluate_run", "open_run", "predict_images", "read_config"]
 
@@ -71,11 +71,11 @@ def open_run(run: Path, *, data_spec: str | None = None, teacher: Path | None = 
     config = read_config(run)
     device = _device()
     with asking_for_plugin(run):
-        model, card = load_model(run)
+        model, info = load_model(run)
         data = _open_data(config, data_spec)
-    if data.classes and data.classes != card.classes:
+    if data.classes and data.classes != info.classes:
         raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
-    data = _as_trained(data, card)
+    data = _as_trained(data, info)
     with asking_for_plugin(run):
         found = open_teacher_of(config, data, device)
     if found is None and teacher is not None:
@@ -129,9 +129,9 @@ def evaluate_run(
     return found
 
 
-def _as_trained(data: DataSet, card: Card) -> DataSet:
+def _as_trained(data: DataSet, info: ModelInfo) -> DataSet:
     """The data set with the normalisation and classes that the model was trained with."""
-    return dataclasses.replace(data, mean=card.mean, std=card.std, classes=card.classes)
+    return dataclasses.replace(data, mean=info.mean, std=info.std, classes=info.classes)
 
 
 def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[dict[str, Any]]:
@@ -155,21 +155,21 @@ def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[d
     if top < 1:
         raise StkdError(f"--top must be at least 1, got {top}")
     with asking_for_plugin(run):
-        model, card = load_model(run)
+        model, info = load_model(run)
         config = read_config(run) if run.is_dir() else None
-        teacher = None if config is None else open_teacher_of(config, card, torch.device("cpu"))
+        teacher = None if config is None else open_teacher_of(config, info, torch.device("cpu"))
     asked: dict[str, Callable[[Tensor], Tensor]] = {"student" if isinstance(config, DistillConfig) else "model": model}
     if teacher is not None:
         asked["teacher"] = teacher
-    scale, shift = affine(card.mean, card.std, torch.device("cpu"))
+    scale, shift = affine(info.mean, info.std, torch.device("cpu"))
     found: list[dict[str, Any]] = []
     for start in range(0, len(images), _CHUNK):
         paths = images[start : start + _CHUNK]
-        pixels = torch.stack([decode_square(path, card.channels, card.size) for path in paths]).float()
+        pixels = torch.stack([decode_square(path, info.channels, info.size) for path in paths]).float()
         with torch.no_grad():
             answers = {who: ask(pixels * scale + shift).softmax(1) for who, ask in asked.items()}
         for i, path in enumerate(paths):
-            found.append({"image": str(path), **{w: _top(p[i], card.classes, top) for w, p in answers.items()}})
+            found.append({"image": str(path), **{w: _top(p[i], info.classes, top) for w, p in answers.items()}})
     return found
 
 

@@ -7,40 +7,40 @@ from typing import Any
 
 from ..core.config import DistillConfig, TrainConfig
 from ..core.files import write_atomic
-from ..models.files import Card
+from ..models.files import ModelInfo
 from .description import story_of_run
 
 __all__ = ["write_card"]
 
 
 def write_card(
-    config: TrainConfig | DistillConfig, result: Mapping[str, Any], card: Card, weights: str, teacher: str
+    config: TrainConfig | DistillConfig, result: Mapping[str, Any], info: ModelInfo, weights: str, teacher: str
 ) -> None:
     """Write the model card of a finished run.
 
     Args:
         config: Options of the run.
         result: What result.json holds.
-        card: What the weights' header says.
+        info: What the weights' header says.
         weights: File name of the weights.
         teacher: Names of the teachers' models; empty if the method used none.
     """
-    write_atomic(config.out / "README.md", _text(config, result, card, weights, teacher))
+    write_atomic(config.out / "README.md", _text(config, result, info, weights, teacher))
 
 
 def _text(
-    config: TrainConfig | DistillConfig, result: Mapping[str, Any], card: Card, weights: str, teacher: str
+    config: TrainConfig | DistillConfig, result: Mapping[str, Any], info: ModelInfo, weights: str, teacher: str
 ) -> str:
     scores = [
         f"| {split} | {found['top1']:.2%} | {found['nll']:.4f} |"
         for split, found in (("validation", result.get("val")), ("test", result.get("test")))
         if found
     ]
-    few = ", ".join(f"`{name}`" for name in card.classes[:12]) + (", ..." if len(card.classes) > 12 else "")
+    few = ", ".join(f"`{name}`" for name in info.classes[:12]) + (", ..." if len(info.classes) > 12 else "")
     table = ["| images | top-1 | NLL (nats) |", "| --- | --- | --- |", *scores] if scores else ["Not scored."]
-    colours = "grey" if card.channels == 1 else "RGB"
+    colours = "grey" if info.channels == 1 else "RGB"
     lines = [
-        f"# {card.model} on {config.data.partition(':')[0]}",
+        f"# {info.model} on {config.data.partition(':')[0]}",
         "",
         story_of_run(config, result, teacher),
         "",
@@ -52,8 +52,8 @@ def _text(
         "",
         "## Data",
         "",
-        f"{len(card.classes)} classes: {few}. Images are {colours}, {card.size} x {card.size} pixels, scaled to 0..1 "
-        f"and normalised with mean {_numbers(card.mean)} and standard deviation {_numbers(card.std)}.",
+        f"{len(info.classes)} classes: {few}. Images are {colours}, {info.size} x {info.size} pixels, scaled to 0..1 "
+        f"and normalised with mean {_numbers(info.mean)} and standard deviation {_numbers(info.std)}.",
         "",
         "## Use",
         "",
@@ -68,12 +68,12 @@ def _text(
         "",
         "from stkd.models.files import load_model",
         "",
-        f'model, card = load_model(Path("{weights}"))  # card.classes, card.mean, card.std, card.size',
+        f'model, info = load_model(Path("{weights}"))  # info.classes, info.mean, info.std, info.size',
         "```",
         "",
         "## Limits",
         "",
-        f"It knows these {len(card.classes)} classes and no others: an image of something else is still given one of "
+        f"It knows these {len(info.classes)} classes and no others: an image of something else is still given one of "
         "them. The scores are of one seed on images like those of training; other cameras, crops or damage can lower "
         "them. Biases of the images, of their labels and of the teacher are likely to be in the model too.",
         "",

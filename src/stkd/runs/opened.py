@@ -15,7 +15,7 @@ from ..core.config import DistillConfig, TrainConfig, build
 from ..data import DataSet
 from ..core.errors import StkdError, UnknownName
 from ..core.options import checked
-from ..models.files import Card
+from ..models.files import ModelInfo
 from ..teachers.live import Teacher, open_teacher, teacher_of
 
 __all__ = ["asking_for_plugin", "open_model_for", "open_teacher_of", "read_config"]
@@ -60,7 +60,7 @@ def asking_for_plugin(run: Path | None) -> Iterator[None]:
 
 
 def open_teacher_of(
-    config: TrainConfig | DistillConfig, data: DataSet | Card, device: torch.device
+    config: TrainConfig | DistillConfig, data: DataSet | ModelInfo, device: torch.device
 ) -> nn.Module | None:
     """The teacher of a run, as a module from images normalised as `data` says to logits for its classes.
 
@@ -78,7 +78,7 @@ def open_teacher_of(
     return _Answering(teacher_of(config, data).to(device))
 
 
-def open_model_for(path: Path, data: DataSet | Card, device: torch.device) -> nn.Module:
+def open_model_for(path: Path, data: DataSet | ModelInfo, device: torch.device) -> nn.Module:
     """The model of another run or file, as a module from images normalised as `data` says to logits for its classes.
 
     Raises:

@@ -86,16 +86,16 @@ class Explorer:
 
     def __init__(self, run: Path, data: str | None = None) -> None:
         with asking_for_plugin(run):
-            model, self.card = load_model(run)
+            model, self.info = load_model(run)
             config = read_config(run) if run.is_dir() else None
             cpu = torch.device("cpu")  # one image at a time, and what most users of a small model have
-            teacher = None if config is None else open_teacher_of(config, self.card, cpu)
+            teacher = None if config is None else open_teacher_of(config, self.info, cpu)
         self.models: dict[str, nn.Module] = {} if teacher is None else {"teacher": teacher}
         self.models["student" if isinstance(config, DistillConfig) else "model"] = model
-        self.latency_ms = {w: latency(m, self.card.channels, self.card.size, 1) for w, m in self.models.items()}
+        self.latency_ms = {w: latency(m, self.info.channels, self.info.size, 1) for w, m in self.models.items()}
         self.examples: list[tuple[Pixels, str]] = []
         if data is not None:
-            self.examples = self._examples(open_data(data, image_size=self.card.size))
+            self.examples = self._examples(open_data(data, image_size=self.info.size))
         elif config is not None:
             try:
                 with asking_for_plugin(run):
@@ -115,9 +115,9 @@ class Explorer:
             StkdError: A file cannot be decoded.
         """
         weights = shares(others)
-        pixels = torch.stack([resize_square(decode(p, self.card.channels), self.card.size) for p in images]).float()
+        pixels = torch.stack([resize_square(decode(p, self.info.channels), self.info.size) for p in images]).float()
         mixed, _ = mix_images(pixels, Parts(torch.arange(len(images))[None], torch.tensor([weights])))
-        scale, shift = affine(self.card.mean, self.card.std, mixed.device)
+        scale, shift = affine(self.info.mean, self.info.std, mixed.device)
         with torch.no_grad():
             logits = {who: model(mixed * scale + shift)[0] for who, model in self.models.items()}
         probabilities = {who: (z.float() / temperature).softmax(0) for who, z in logits.items()}

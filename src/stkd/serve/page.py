@@ -51,7 +51,7 @@ def build(explorer: Explorer, title: str) -> Any:
         weights = " + ".join(f"{w:.2f} x image {i}" for i, w in enumerate(found.weights, 1))
         kl = "" if found.kl is None else f"; KL(teacher || student) {found.kl:.3f} nats"
         caption = f"{weights}, temperature {temperature:g}{kl}"
-        return found.image, bars(found.probabilities, explorer.card.classes, explorer.latency_ms, caption)
+        return found.image, bars(found.probabilities, explorer.info.classes, explorer.latency_ms, caption)
 
     def resize(count: int) -> list[Any]:
         shown = [gr.update(visible=i < count) for i in range(_SLOTS)]

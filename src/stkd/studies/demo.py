@@ -78,8 +78,8 @@ def _rows(out: Path, found: dict[str, Any]) -> list[_Row]:
 
 
 def _row(name: str, accuracies: list[float], params: int, run: Path) -> _Row:
-    model, card = load_model(run)
-    return _Row(name, accuracies, params, latency(model, card.channels, card.size, 1, runs=50))
+    model, info = load_model(run)
+    return _Row(name, accuracies, params, latency(model, info.channels, info.size, 1, runs=50))
 
 
 _CAPTION = "Last epoch, mean ± standard deviation over {} seeds; latency at batch 1."

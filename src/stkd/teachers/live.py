@@ -18,7 +18,7 @@ from ..data import DataSet
 from ..data.digest import fingerprint
 from ..data.loader import Batch
 from ..models import weights
-from ..models.files import Card, find_weights, read_card
+from ..models.files import ModelInfo, find_weights, read_info
 
 __all__ = ["Ensemble", "Teacher", "open_teacher", "read_classes", "teacher_of"]
 
@@ -28,7 +28,7 @@ class Teacher:
 
     Args:
         module: The model; it is frozen and put in evaluation mode.
-        card: What the model expects and which classes it knows.
+        info: What the model expects and which classes it knows.
         data: What it teaches on: a data set, or what its student expects.
 
     Attributes:
@@ -39,22 +39,22 @@ class Teacher:
         StkdError: It does not know a class of the data set.
     """
 
-    def __init__(self, module: nn.Module, card: Card, data: DataSet | Card) -> None:
-        if not len(card.mean) == len(card.std) == card.channels or min(card.std) <= 0:
+    def __init__(self, module: nn.Module, info: ModelInfo, data: DataSet | ModelInfo) -> None:
+        if not len(info.mean) == len(info.std) == info.channels or min(info.std) <= 0:
             raise StkdError(
-                f"a teacher of {card.channels} channels needs as many means and positive standard deviations, "
-                f"got {list(card.mean)} and {list(card.std)}"
+                f"a teacher of {info.channels} channels needs as many means and positive standard deviations, "
+                f"got {list(info.mean)} and {list(info.std)}"
             )
         self.module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.runner: Callable[[Tensor], Tensor] = self.module
         self.record: dict[str, Any] | None = None
-        self.card = card
-        self.classes = _class_map(card.classes, data.classes)
-        self.size = card.size if card.size != data.size else None
-        self.widen = card.channels == 3 and data.channels == 1
-        if not self.widen and card.channels != data.channels:
-            raise StkdError(f"the teacher takes {card.channels} channels, the data set has {data.channels}")
-        self.renormalise = _renormalise(data.mean, data.std, card.mean, card.std)
+        self.info = info
+        self.classes = _class_map(info.classes, data.classes)
+        self.size = info.size if info.size != data.size else None
+        self.widen = info.channels == 3 and data.channels == 1
+        if not self.widen and info.channels != data.channels:
+            raise StkdError(f"the teacher takes {info.channels} channels, the data set has {data.channels}")
+        self.renormalise = _renormalise(data.mean, data.std, info.mean, info.std)
 
     def to(self, device: torch.device) -> Teacher:
         """Move it to a device, in place."""
@@ -95,7 +95,7 @@ class Teacher:
     @property
     def name(self) -> str:
         """Name of the model, or of the several that answer."""
-        return self.card.model
+        return self.info.model
 
     def fingerprint(self) -> str:
         """Hex digest of its weights and statistics."""
@@ -107,8 +107,8 @@ class Teacher:
 
     def identity(self) -> str:
         """Hex digest of all that its logits depend on but the images: weights, normalisation, size, classes."""
-        card = self.card
-        return fingerprint(self.fingerprint(), card.classes, card.channels, card.size, card.mean, card.std)
+        info = self.info
+        return fingerprint(self.fingerprint(), info.classes, info.channels, info.size, info.mean, info.std)
 
 
 class Ensemble(Teacher):
@@ -184,7 +184,7 @@ def _renormalise(
 def open_teacher(
     name: str | None,
     weights_path: Path | None,
-    data: DataSet | Card,
+    data: DataSet | ModelInfo,
     *,
     pretrained: bool = False,
     classes: Path | None = None,
@@ -206,31 +206,31 @@ def open_teacher(
         StkdError: Name or weights are missing or do not fit each other.
     """
     file = find_weights(weights_path) if weights_path is not None else None
-    card = read_card(file) if file is not None else None
+    info = read_info(file) if file is not None else None
     if file is None and not pretrained:
         raise StkdError("a teacher needs weights: give --teacher-weights FILE or RUN, or --teacher-pretrained")
     if name is None:
-        if card is None:
+        if info is None:
             raise StkdError("--teacher is missing: the weights do not say which model they are for")
-        name = card.model
-    if card is not None and card.model != name:
-        raise StkdError(f"the teacher's weights are of {card.model}, not of {name}; give --teacher {card.model}")
-    own = read_classes(classes) if classes is not None else card.classes if card is not None else data.classes
-    channels = card.channels if card is not None else data.channels
-    size = size or (card.size if card is not None else data.size)
+        name = info.model
+    if info is not None and info.model != name:
+        raise StkdError(f"the teacher's weights are of {info.model}, not of {name}; give --teacher {info.model}")
+    own = read_classes(classes) if classes is not None else info.classes if info is not None else data.classes
+    channels = info.channels if info is not None else data.channels
+    size = size or (info.size if info is not None else data.size)
     if pretrained and file is None and classes is None:
         raise StkdError("--teacher-pretrained needs --teacher-classes FILE with the names of its classes, one a line")
     module = models.create(name, num_classes=len(own), in_channels=channels, image_size=size, pretrained=pretrained)
     if file is not None:
         weights.load(module, file)
-    known = card if card is not None else data
+    known = info if info is not None else data
     published = getattr(module, "pretrained_cfg", {}) if pretrained else {}
     mean = mean or tuple(published.get("mean", known.mean))
     std = std or tuple(published.get("std", known.std))
-    return Teacher(module, Card(name, own, channels, size, mean, std), data)
+    return Teacher(module, ModelInfo(name, own, channels, size, mean, std), data)
 
 
-def teacher_of(config: DistillConfig, data: DataSet | Card) -> Teacher:
+def teacher_of(config: DistillConfig, data: DataSet | ModelInfo) -> Teacher:
     """The teacher, or the teachers, that a config names.
 
     Raises:

@@ -14,7 +14,7 @@ from ..core.fabric import Fabric
 from ..data import DataSet
 from ..methods import Method
 from ..mixing import Mix
-from ..models.files import Card, find_weights, read_card
+from ..models.files import ModelInfo, find_weights, read_info
 from ..runs.directory import read_result
 from ..runs.opened import asking_for_plugin, read_config
 from ..training.samples import describe_samples
@@ -101,8 +101,8 @@ def _live(config: DistillConfig, data: DataSet, module: nn.Module | None) -> tup
             raise StkdError("the teacher is given as a module; leave out teacher_weights and more_teachers")
         check_fit(module, data, config.teacher_size)
         mean, std = config.teacher_mean or data.mean, config.teacher_std or data.std
-        card = Card(config.teacher or "", data.classes, data.channels, config.teacher_size or data.size, mean, std)
-        return Teacher(module, card, data), data
+        info = ModelInfo(config.teacher or "", data.classes, data.channels, config.teacher_size or data.size, mean, std)
+        return Teacher(module, info, data), data
     if not data.classes:
         data = dataclasses.replace(data, classes=_classes_of_teacher(config, data))
     with asking_for_plugin(config.teacher_weights):
@@ -113,12 +113,12 @@ def _classes_of_teacher(config: DistillConfig, data: DataSet) -> tuple[str, ...]
     """The classes of unlabelled images are those that the teacher tells apart."""
     if config.teacher_classes is not None:
         return read_classes(config.teacher_classes)
-    card = read_card(find_weights(config.teacher_weights)) if config.teacher_weights is not None else None
-    if card is None:
+    info = read_info(find_weights(config.teacher_weights)) if config.teacher_weights is not None else None
+    if info is None:
         raise StkdError(
             f"{data.name} names no classes and neither do the teacher's weights; give --teacher-classes FILE"
         )
-    return card.classes
+    return info.classes
 
 
 def check_fit(module: nn.Module, data: DataSet, size: int | None = None) -> None:

@@ -22,7 +22,7 @@ from ..data.loader import Batch, TrainLoader
 from ..evaluation import score
 from ..methods import Method
 from ..mixing import Mix
-from ..models.files import Card, save_model
+from ..models.files import ModelInfo, save_model
 from ..runs.checkpoint import load_checkpoint, save_checkpoint
 from ..runs.directory import RunDir
 from ..teachers.cache import CachedTeacher
@@ -48,7 +48,7 @@ class Job:
         config: The options of the run.
         data: The data set.
         student: What is trained.
-        card: What to write beside its weights.
+        info: What to write beside its weights.
         method: How it is trained.
         mix: How its virtual samples are made.
         teacher: What it learns from, if the method uses a teacher.
@@ -58,7 +58,7 @@ class Job:
     config: TrainConfig | DistillConfig
     data: DataSet
     student: nn.Module
-    card: Card
+    info: ModelInfo
     method: Method
     mix: Mix
     teacher: Teacher | None
@@ -95,7 +95,7 @@ class Learner:
         self.lost: Diverged | None = None
         self._began = self._seconds_before = self._speed = 0.0
         self._rows_before = 0
-        self.lr = config.lr if config.lr is not None else usual_lr(config, job.card.model)
+        self.lr = config.lr if config.lr is not None else usual_lr(config, job.info.model)
         teacher = job.teacher.to(fabric.device) if job.teacher is not None else None
         student = job.student.to(fabric.device).to(memory_format=torch.channels_last)
         watch, extras = attach(job.method, student, teacher, job.data, loader.labels)
@@ -223,7 +223,7 @@ class Learner:
             return
         state.best = {"epoch": row["epoch"], "val_top1": top1, "test_top1": row.get("test_top1")}
         if self.fabric.is_global_zero:
-            save_model(state.student, self.dir.checkpoints / "best.safetensors", self.job.card)
+            save_model(state.student, self.dir.checkpoints / "best.safetensors", self.job.info)
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -254,8 +254,8 @@ class Learner:
         if self.fabric.is_global_zero:
             if state.ema is not None:
                 result["ema"] = self._scores(state.ema.module)
-                save_model(state.ema.module, self._weights("_ema"), self.job.card)
-            save_model(state.student, self._weights(), self.job.card)
+                save_model(state.ema.module, self._weights("_ema"), self.job.info)
+            save_model(state.student, self._weights(), self.job.info)
             self.dir.finish(result)
         return result
 

@@ -19,7 +19,7 @@ from ..data.selection import data_of
 from ..methods import Method
 from ..mixing import Mix
 from ..models import weights
-from ..models.files import Card, find_weights
+from ..models.files import ModelInfo, find_weights
 from ..runs.directory import RunDir
 from ..teachers.live import Teacher
 from ..teachers.selection import check_fit, choose_teacher
@@ -124,7 +124,7 @@ def ready(
     if teacher is not None:
         sample = torch.zeros(2, data.channels, data.size, data.size)
         module, name = method.adapt(module, name, teacher.module, sample)
-    card = Card(name, data.classes, data.channels, data.size, data.mean, data.std)
+    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std)
     run.write_environment({"data": data.fingerprint, "device": str(fabric.device), "beside": list(beside)})
-    job = Job(config, data, module, card, method, shared.mix, teacher, subject.weights_name)
+    job = Job(config, data, module, info, method, shared.mix, teacher, subject.weights_name)
     return Learner(job, run, fabric, shared.loader)

@@ -110,7 +110,7 @@ def work_of(
     config: TrainConfig | DistillConfig, student: nn.Module | None, teacher: Teacher | None, data: DataSet
 ) -> float:
     """Multiply-accumulates of a run; a backward pass costs as much as two forward passes."""
-    an_image = sum(macs(one.module, one.card.channels, one.card.size) for one in _live(teacher))
+    an_image = sum(macs(one.module, one.info.channels, one.info.size) for one in _live(teacher))
     if student is not None:
         an_image += 3 * student_macs(student, data)
     return float(an_image) * len(data.train) * config.epochs

@@ -43,7 +43,7 @@ class Step:
     ) -> None:
         self.config, self.method, self.state = config, method, state
         self.student, self.optimizer, self.teacher, self.watch = student, optimizer, teacher, watch
-        self.prepared = method.preparation_epochs(config.epochs)
+        self.first_stage = method.first_stage_epochs(config.epochs)
 
     def __call__(self, batch: Batch) -> None:
         """Make the step."""
@@ -90,8 +90,8 @@ class Step:
         features = self.watch.take() if self.watch is not None else (Tapped(), Tapped())
         teacher_model = self.teacher.module if self.teacher is not None else None
         view = View(batch, logits, taught, *features, self.state.extras, teacher_model, batch.epoch, epochs)
-        if batch.epoch < self.prepared:
-            return method.prepare(view)
+        if batch.epoch < self.first_stage:
+            return method.first_stage_losses(view)
         named = method.losses(view)
         if method.label_weight > 0:
             label = losses.cross_entropy(logits, batch.targets, label_smoothing=self.config.label_smoothing)

@@ -21,7 +21,7 @@ from ...data import loader as loading
 from ...data.loader import Batch, TrainLoader
 from ...evaluation import macs
 from ...methods.selection import method_of, mix_of
-from ...models.files import Card
+from ...models.files import ModelInfo
 from ...runs.directory import RunDir
 from ...runs.environment import environment
 from ...teachers.live import Teacher
@@ -100,11 +100,11 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
     assert config.teacher is not None
     teacher_module, student = models.create(config.teacher, **options), models.create(config.student, **options)
     work = macs(teacher_module.eval(), 3, data.size) + 3 * macs(student.eval(), 3, data.size)
-    card = Card(config.teacher, data.classes, 3, data.size, data.mean, data.std)
+    info = ModelInfo(config.teacher, data.classes, 3, data.size, data.mean, data.std)
     method = method_of(config)
     mix = mix_of(config, method)
-    teacher = Teacher(teacher_module, card, data) if method.uses_teacher else None
-    job = Job(config, data, student, card, method, mix, teacher, "student.safetensors")
+    teacher = Teacher(teacher_module, info, data) if method.uses_teacher else None
+    job = Job(config, data, student, info, method, mix, teacher, "student.safetensors")
     run = RunDir(config)
     try:
         loader = make_loader(config, data, mix, fabric)

@@ -10,7 +10,7 @@ from typing import Any
 from ...core.config import plain_value
 from ...core.errors import StkdError
 from ...evaluation import macs, parameters
-from ...models.files import Card, find_weights, read_card
+from ...models.files import ModelInfo, find_weights, read_info
 from ...runs.directory import read_result
 from ...runs.environment import environment
 from ..statistics import holm, paired_difference, summary
@@ -105,18 +105,18 @@ def _path(plan: Plan, path: Path) -> str:
 
 
 def _size(run: Path) -> dict[str, int | None]:
-    card = read_card(find_weights(run))
-    return _counted(card) if card is not None else {"parameters": None, "macs": None}
+    info = read_info(find_weights(run))
+    return _counted(info) if info is not None else {"parameters": None, "macs": None}
 
 
 @cache
-def _counted(card: Card) -> dict[str, int | None]:
-    """Size of a model for the classes and images of a card."""
+def _counted(info: ModelInfo) -> dict[str, int | None]:
+    """Size of a model for the classes and images that its weights file names."""
     try:
-        model = card.build().eval()
+        model = info.build().eval()
     except StkdError:
         return {"parameters": None, "macs": None}  # weights without a name to build them by
-    return {"parameters": parameters(model), "macs": macs(model, card.channels, card.size)}
+    return {"parameters": parameters(model), "macs": macs(model, info.channels, info.size)}
 
 
 def _teachers(plan: Plan) -> dict[str, Any]:
@@ -131,13 +131,13 @@ def _teachers(plan: Plan) -> dict[str, Any]:
             file = find_weights(Path(path))
         except StkdError:
             continue  # it failed, and every cell says so
-        card = read_card(file)
+        info = read_info(file)
         result = read_result(Path(path)) or {}
         found[data] = {
-            "model": card.model if card is not None else plan.comparison.options.get("teacher"),
+            "model": info.model if info is not None else plan.comparison.options.get("teacher"),
             "path": _path(plan, Path(path)),
             "test": result.get("test"),
-            **(_counted(card) if card is not None else {"parameters": None, "macs": None}),
+            **(_counted(info) if info is not None else {"parameters": None, "macs": None}),
         }
     return found
 
@@ -147,8 +147,8 @@ def _students(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {name: {"parameters": None, "macs": None} for name in plan.comparison.students}
     for cell in reversed(plan.cells):
         for task in cell.runs.values():
-            if read_result(task.config.out) is not None and (card := read_card(find_weights(task.config.out))):
-                found[cell.student] = _counted(dataclasses.replace(card, model=cell.student))
+            if read_result(task.config.out) is not None and (info := read_info(find_weights(task.config.out))):
+                found[cell.student] = _counted(dataclasses.replace(info, model=cell.student))
                 break
     return found
 
