@@ -19,9 +19,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stkd.runs.environment import environment
-
 from stkd.core.files import write_atomic
+from stkd.runs.environment import environment
 
 PAIRS = {
     "resnet56 -> resnet20": ["resnet56", "resnet20"],

@@ -17,7 +17,6 @@ from tempfile import gettempdir
 from typing import Any
 
 import torch
-from stkd.runs.environment import environment
 from torch import Tensor
 
 from stkd.core.config import DistillConfig
@@ -26,6 +25,7 @@ from stkd.data.loader import eval_batches
 from stkd.evaluation.predictions import scores
 from stkd.methods.selection import data_of, method_of, mix_of
 from stkd.runs.directory import read_result
+from stkd.runs.environment import environment
 from stkd.runs.opened import read_config
 from stkd.teachers.engines import set_runner
 from stkd.teachers.live import open_teacher

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from stkd.runs.environment import environment
 from torch.utils.data import DataLoader
 from torchvision import transforms as v1
 from torchvision.datasets import ImageFolder
@@ -33,6 +32,7 @@ from stkd.data.jpeg import jpeg_size
 from stkd.data.loader import TrainLoader
 from stkd.data.stats import IMAGENET_MEAN, IMAGENET_STD
 from stkd.mixing import Mix
+from stkd.runs.environment import environment
 
 SIZE = 224
 REAL = Mix("none", 1)

@@ -15,10 +15,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stkd.runs.environment import environment
-
 import stkd
 from stkd.core.files import write_atomic
+from stkd.runs.environment import environment
 from stkd.studies.statistics import paired_difference, summary
 
 TEACHER: dict[str, Any] = {"train_images": 20000, "epochs": 10, "lr": 0.1, "precision": "bf16", "eval_every": 10}

@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from stkd.runs.environment import environment
 
 import stkd
 from stkd import models
 from stkd.core.files import write_atomic
+from stkd.runs.environment import environment
 from stkd.studies.bench.bare import bare_step
 from stkd.studies.bench.noise import random_data
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stkd.runs.environment import environment
 
 from stkd.api import run_distill, run_train
 from stkd.core.config import DistillConfig, TrainConfig, build
+from stkd.runs.environment import environment
 
 EVIL = '<img src=x onerror="alert(1)">&amp;\'</script>'
 METHODS = {"alone": "ce", "KD": "kd", f"STKD {EVIL}": "stkd"}

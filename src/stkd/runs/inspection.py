@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.selection import data_of
 from ..core.config import DistillConfig, TrainConfig
-from ..data import DataSet, open_data
 from ..core.errors import StkdError
+from ..data import DataSet, open_data
+from ..data.selection import data_of
 from ..evaluation import evaluate
-from .opened import asking_for_plugin, open_model_for, open_teacher_of, read_config
 from ..models.files import ModelInfo, find_weights, load_model
+from .opened import asking_for_plugin, open_model_for, open_teacher_of, read_config
 
 __all__ = ["OpenRun", "evaluate_run", "open_run", "predict_images", "read_config"]
 

@@ -12,9 +12,9 @@ import yaml
 from torch import Tensor, nn
 
 from ..core.config import DistillConfig, TrainConfig, build
-from ..data import DataSet
 from ..core.errors import StkdError, UnknownName
 from ..core.options import checked
+from ..data import DataSet
 from ..models.files import ModelInfo
 from ..teachers.live import Teacher, open_teacher, teacher_of
 

@@ -1,0 +1,1 @@
+"""All that lies in a run directory: written, read and opened here and nowhere else. Nothing here trains."""
