@@ -37,7 +37,7 @@ BATCH = 64
 
 @torch.no_grad()
 def measure(run: Path) -> dict[str, Any]:
-    """Scores of one teacher in three arithmetics, and what its check says."""
+    """Scores of one teacher in float32, bf16 and int8, and what its check says."""
     trained = read_config(run)
     config = DistillConfig(
         data=trained.data, out=Path(gettempdir()) / "unused", student="resnet8", teacher_weights=run, accelerator="cpu"

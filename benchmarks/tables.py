@@ -92,7 +92,7 @@ def speed(result: dict[str, Any]) -> str:
 
 
 def precision(result: dict[str, Any]) -> str:
-    """Rows are arithmetics."""
+    """One row for each arithmetic."""
     lines = [
         "| arithmetic | test accuracy (%) | NLL | beside float32 (points), 95 % interval |",
         "| --- | ---: | ---: | ---: |",

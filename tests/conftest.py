@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -47,6 +48,21 @@ class Outcome:
 
 
 Stkd = Callable[..., Outcome]
+
+
+INCOMPLETE = re.compile(r"not installed|could not import|needs|no chromium", re.IGNORECASE)
+"""Reasons of skips that say that something could have been installed."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Continuous integration installs all that tests need: there a skip names a platform, never a missing package."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if "CI" in os.environ and reporter is not None:
+        reasons = {str(report.longrepr) for report in reporter.stats.get("skipped", [])}
+        missing = sorted(reason for reason in reasons if INCOMPLETE.search(reason))
+        if missing:
+            reporter.write_line("\nskipped although CI is set: " + "; ".join(missing), red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", autouse=True)
