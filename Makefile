@@ -31,7 +31,7 @@ lint: $(INSTALLED)
 	$(BIN)/pre-commit run --all-files
 
 site: $(INSTALLED)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 check:
 	$(MAKE) EXTRAS=ci lint

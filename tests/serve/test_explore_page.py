@@ -42,6 +42,7 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.mark.services
 def test_page(address: str, browser: Any, tmp_path: Path) -> None:
     page = browser.new_page()
     page.set_default_timeout(300_000)  # a busy machine is no failure

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def _train(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = ["train", "--data", "digits", "--model", "cnn4", "--epochs", "1", "--precision", "32", "--out", str(out)]
@@ -21,6 +23,7 @@ def _train(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.services
 def test_two_processes_train_like_one_and_write_once(tmp_path: Path) -> None:
     done = _train(tmp_path / "two", "--devices", "2", "--strategy", "ddp")
     assert done.returncode == 0, done.stderr
@@ -31,6 +34,7 @@ def test_two_processes_train_like_one_and_write_once(tmp_path: Path) -> None:
     assert abs(one["train_loss"] - two["train_loss"]) < 0.02 * one["train_loss"]
 
 
+@pytest.mark.services
 def test_error_before_training_is_said_once(tmp_path: Path) -> None:
     done = _train(tmp_path / "run", "--devices", "2", "--strategy", "ddp", "--lr", "-1")
     assert done.returncode == 2

@@ -35,6 +35,7 @@ def flags(options: dict[str, Any]) -> list[str]:
     return [w for name, value in options.items() for w in (f"--{name.replace('_', '-')}", str(value))]
 
 
+@pytest.mark.services
 def test_killed_process(teacher_run: Path, tmp_path: Path, stkd: Any, metrics: Any) -> None:
     command = ["distill", "--data", "digits", "--teacher-weights", str(teacher_run), "--student", "cnn2"]
     command += ["--epochs", "4", "--batch-size", "8", "--precision", "32", "--accelerator", "cpu"]
@@ -157,6 +158,7 @@ def test_signal(number: signal.Signals, code: int, tmp_path: Path, stkd: Any, ac
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
+@pytest.mark.services
 def test_two_writers_and_a_signal(tmp_path: Path, stkd: Any) -> None:
     """A second process is turned away; the first goes on unharmed, and stops in good order when it is asked to."""
     command = ["train", "--data", "digits", "--model", "cnn2", "--epochs", "60", "--batch-size", "8"]

@@ -14,6 +14,7 @@ from stkd.studies.compare.spec import Comparison
 from stkd.studies.compare.study import compare
 
 
+@pytest.mark.services
 def test_local_ray(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -233,6 +233,7 @@ def weights(out: Path) -> dict[str, bytes]:
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*.safetensors")}
 
 
+@pytest.mark.services
 def test_killed_and_resumed(recipe_file: Path, tmp_path: Path, stkd: Any) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
     process = started(command(out, recipe_file))
@@ -253,6 +254,7 @@ def _scores(out: Path) -> list[Any]:
     return [(c["method"], [(r["seed"], r["test"]) for r in c["runs"]], c["paired"]) for c in record(out)["cells"]]
 
 
+@pytest.mark.services
 def test_signal(recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = started(command(out, recipe_file))
@@ -294,6 +296,7 @@ def deaf(*, num_classes, in_channels):
 """
 
 
+@pytest.mark.services
 def test_process_of_a_run_that_hears_no_signal_ends_with_it(tmp_path: Path) -> None:
     """As when the signal comes after the last step, too late to stop at."""
     plugin, mark = tmp_path / "deaf.py", tmp_path / "mark"
@@ -310,6 +313,7 @@ def test_process_of_a_run_that_hears_no_signal_ends_with_it(tmp_path: Path) -> N
         pool.close()
 
 
+@pytest.mark.services
 def test_a_process_that_dies_fails_its_run_alone(tmp_path: Path) -> None:
     pool = workers.Processes(1, devices=[])
     try:
