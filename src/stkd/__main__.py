@@ -1,6 +1,6 @@
 """`python -m stkd` is `stkd`."""
 
-from .cli.main import main
+from .cli.main import console
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,14 +78,16 @@ def test_examples_are_test_images(teacher_run: Path) -> None:
     assert name == data.classes[data.test.labels[0]]
 
 
-def test_weights_alone_and_data_that_are_gone(student_run: Path, files: list[Path], tmp_path: Path) -> None:
+def test_weights_alone_and_data_that_are_gone(
+    student_run: Path, files: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     explorer = Explorer(student_run / "student.safetensors")
     assert (list(explorer.models), explorer.examples) == (["model"], [])
     assert explorer.ask(files[:2], [0.5]).kl is None
     config = student_run / "config.yaml"
     config.write_text(config.read_text().replace("data: digits", f"data: folder:{tmp_path / 'gone'}"))
-    with pytest.warns(UserWarning, match="there are no examples: .*gone does not exist"):
-        assert Explorer(student_run).examples == []
+    assert Explorer(student_run).examples == []
+    assert re.search("there are no examples: .*gone does not exist", caplog.text)
     with pytest.raises(StkdError, match="gone"):
         Explorer(student_run, f"folder:{tmp_path / 'gone'}")
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import warnings
-from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from jsonargparse import Namespace
 
-from ..core.errors import Interrupted, StkdError
+from ..core.errors import Interrupted, LaunchError, StkdError, Terminated
 from ..core.files import disk_full
 from ..core.options import Parser
 from ..core.processes import process_rank
 from ..runtime import tune_process
 from .commands import commands as _commands
+from .messages import hide_warnings_of_libraries, messages_shown
 
 __all__ = ["console", "main"]
 
@@ -31,20 +32,36 @@ def main(argv: list[str] | None = None) -> int:
     """
     tune_process()
     try:
-        return _dispatch(_parser().parse_args(argv))
+        with messages_shown():
+            return _dispatch(_parser().parse_args(argv))
+    except LaunchError as error:
+        return _say(f"error: {error}", 2)  # by each process, since there may be no other
     except StkdError as error:
-        return _fail(str(error))
+        return _fail(f"error: {error}", 2)
     except Interrupted as stop:
         return _fail(str(stop), 128 + stop.signum)
+    except Terminated as stop:
+        return _fail(_STOPPED, 128 + stop.signum)
     except KeyboardInterrupt:
-        return _fail("stopped; run the same command again to go on", 130)
+        return _fail(_STOPPED, 128 + signal.SIGINT)
     except OSError as error:
-        return _fail(_os_error(error))
+        return _fail(f"error: {_os_error(error)}", 2)
 
 
-def _fail(message: str, code: int = 2) -> int:
-    if process_rank() == 0:  # the others would only say it again
-        print(f"stkd: {'' if code > 2 else 'error: '}{message}", file=sys.stderr)
+_STOPPED = "stopped; run the same command again to go on"
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated(signum)
+
+
+def _fail(message: str, code: int) -> int:
+    """Say it once for all processes of a run."""
+    return _say(message, code) if process_rank() == 0 else code
+
+
+def _say(message: str, code: int) -> int:
+    print(f"stkd: {message}", file=sys.stderr)
     return code
 
 
@@ -83,16 +100,10 @@ def _dispatch(args: Namespace) -> int:
     return _commands()[name].run(args[name])
 
 
-def _note(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
-    """A warning of ours as one line, without the place in the code; those of libraries are for developers."""
-    if Path(filename).is_relative_to(Path(__file__).parents[1]):
-        print(f"stkd: note: {message}", file=sys.stderr)
-
-
 def console() -> None:
     """Entry point of the installed command; a closed pipe (`stkd list models | head`) is not an error."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # outside the training loop too, leave with one line
-    warnings.showwarning = _note  # type: ignore[assignment]
+    signal.signal(signal.SIGTERM, _terminate)
+    hide_warnings_of_libraries()
     try:
         code = main()
         sys.stdout.flush()

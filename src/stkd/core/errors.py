@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Busy", "Interrupted", "StkdError", "UnknownName", "unknown"]
+__all__ = ["Busy", "Interrupted", "LaunchError", "StkdError", "Terminated", "UnknownName", "unknown"]
 
 
 class StkdError(Exception):
@@ -14,6 +14,10 @@ class StkdError(Exception):
 
 class UnknownName(StkdError):
     """Nothing goes by this name here; a plug-in may know it."""
+
+
+class LaunchError(StkdError):
+    """A launcher started this process in a way in which a run cannot work; each of its processes says so."""
 
 
 class Busy(StkdError):
@@ -29,6 +33,18 @@ class Interrupted(Exception):
 
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(message)
+        self.signum = signum
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived outside the training loop; what Ctrl-C ends there, this ends too.
+
+    Attributes:
+        signum: The signal's number.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
         self.signum = signum
 
 

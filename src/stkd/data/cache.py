@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ..core.files import atomic_file
 
 __all__ = ["cache_folder", "cached"]
+
+log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -49,10 +51,11 @@ def cached(key: str, names: Sequence[str], build: Callable[[], Arrays]) -> Array
         for name, path in paths.items():
             _save(path, built[name])
     except OSError as error:
-        warnings.warn(
-            f"decoded images stay in memory: {cache_folder()} cannot be written ({error.strerror}); set STKD_CACHE to "
-            "a folder with room to start faster next time",
-            stacklevel=2,
+        log.warning(
+            "decoded images stay in memory: %s cannot be written (%s); set STKD_CACHE to a folder with room to start "
+            "faster next time",
+            cache_folder(),
+            error.strerror,
         )
         return built
     return _read(paths) or built

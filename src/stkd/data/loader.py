@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,8 @@ from .memory import BatchMemory
 from .plan import StepPlan, joined, plan_epoch, steps_per_epoch
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class TrainLoader:
         except Exception as error:  # whatever the compiler raises
             self._virtual = virtual
             reason = (str(error).splitlines() or [""])[0][:120]
-            warnings.warn(f"batches are made uncompiled ({type(error).__name__}: {reason})", stacklevel=2)
+            log.warning("batches are made uncompiled (%s: %s)", type(error).__name__, reason)
 
     def _batches(self, steps: Sequence[StepPlan]) -> list[Batch]:
         if len(steps) == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from ..models.files import load_model
 from ..runs.opened import asking_for_plugin, open_teacher_of, read_config
 
 __all__ = ["Answer", "Explorer", "shares"]
+
+log = logging.getLogger(__name__)
 
 _EXAMPLES = 24
 
@@ -101,7 +103,7 @@ class Explorer:
                 with asking_for_plugin(run):
                     self.examples = self._examples(data_of(config))
             except StkdError as error:  # images can be uploaded all the same
-                warnings.warn(f"there are no examples: {error}", stacklevel=2)
+                log.warning("there are no examples: %s", error)
 
     def ask(self, images: Sequence[Path], others: Sequence[float], temperature: float = 1.0) -> Answer:
         """Mix images and show the mixture to all models.

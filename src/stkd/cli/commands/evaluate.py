@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from jsonargparse import Namespace
 
 from ...core.options import Parser
 from ._plugin import add_plugin, load_given
+
+log = logging.getLogger(__name__)
 
 SUMMARY = "score a finished run"
 
@@ -52,4 +54,4 @@ def _keep(run: Path, found: dict[str, Any]) -> None:
     try:
         keep_evaluation(run, found)
     except OSError as error:
-        warnings.warn(f"the run's page will not show this: {error.strerror} ({run})", stacklevel=2)
+        log.warning("the run's page will not show this: %s (%s)", error.strerror, run)

@@ -7,6 +7,7 @@ others are flags, for all.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -14,6 +15,8 @@ from jsonargparse import Namespace
 from ...core.config import DistillConfig
 from ...core.options import Parser, add_config, options_from
 from ._result import report_result
+
+log = logging.getLogger(__name__)
 
 SUMMARY = "distil several students from one teacher pass"
 
@@ -26,8 +29,6 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Do it."""
-    import sys
-
     from ...api import Result
     from ...training.many import configs_of, read_students, run_many
 
@@ -37,6 +38,6 @@ def run(args: Namespace) -> int:
         if isinstance(result, Result):
             report_result(result)
         else:
-            print(f"stkd: error: {name}: {result}", file=sys.stderr)
+            log.error("%s: %s", name, result)
             code = 2
     return code
