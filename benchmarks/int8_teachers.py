@@ -1,22 +1,22 @@
-"""How near trained teachers stay to themselves in bf16 and int8, and whether `auto` takes int8.
+"""How far trained teachers in bf16 and int8 differ from float32, and whether `auto` takes int8.
 
     python benchmarks/int8_teachers.py --run RUN --run RUN --result results/int8_teachers.json
 
-RUN is a run directory of `stkd train`. The check is the one that `stkd distill --teacher-precision
-auto` makes in long runs, on training images; accuracy and agreement are of the test split (full batches of 64). Needs
+RUN is a run directory of `stkd train`. The check is the one that `stkd distill --teacher-precision auto` makes in long
+runs, on training images; accuracy and agreement are those of the test split (full batches of 64). Needs
 `pip install 'stkd[openvino]'`; about a minute a run.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
 import torch
+from common import write_result
 from torch import Tensor
 
 from stkd.core.config import DistillConfig
@@ -80,9 +80,9 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
     teachers = [measure(run) for run in arguments.run]
-    arguments.result.write_text(json.dumps({"teachers": teachers, "environment": environment()}, indent=1) + "\n")
-    for found in teachers:
-        print(found["model"], found["data"], found["check"])
+    write_result(arguments.result, {"teachers": teachers, "environment": environment()})
+    for teacher in teachers:
+        print(teacher["model"], teacher["data"], teacher["check"])
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import write_result
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms as v1
@@ -28,7 +30,6 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from stkd.data import DataSet, ImageFiles, Split
-from stkd.data.jpeg import jpeg_size
 from stkd.data.loader import TrainLoader
 from stkd.data.stats import IMAGENET_MEAN, IMAGENET_STD
 from stkd.mixing import Mix
@@ -160,7 +161,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         names = make_images(root, args.images, args.side)
-        fast = jpeg_size((root / names[0]).read_bytes()) is not None
+        fast = find_spec("simplejpeg") is not None
         files = compare_files(root, names, args.batch_size, args.workers, args.rounds)
     mixes = {"real": REAL, "mixup": Mix(), "three_instances": Mix(instances=3)}
     memory = {f"{side}_{name}": batch_ms(side, mix, 64) for side in (32, SIZE) for name, mix in mixes.items()}
@@ -174,7 +175,7 @@ def main() -> None:
     }
     print(json.dumps({"files": files["images_per_s"], "ratios": files["ratios"], "memory_ms": memory}, indent=1))
     if args.result:
-        args.result.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(args.result, result)
 
 
 if __name__ == "__main__":

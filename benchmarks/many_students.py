@@ -2,33 +2,30 @@
 
     python benchmarks/many_students.py --result results/many_students.json
 
-Runs of stkd in one process, with the settings of the `stkd` command, of random images of CIFAR's size (their content
-does not matter for time), resnet56 -> resnet8, batch 64. One pass for three is measured in float32 as in a long run,
-rewritten; in the precision that stkd chooses (torch's bf16) as in a short one, as they are; and in that as in a long
-one, with a teacher that OpenVINO runs and rewritten students. What is compared is run in turn, and each ratio is that
-of one turn; the median of all turns counts. The first turn is left out: it warms up. What the file holds already is
-not measured again. Half an hour on two idle cores.
+Runs of stkd in one process, on random images of CIFAR's size (their content does not matter for time), resnet56 ->
+resnet8, batch 64. One pass for three students is measured in float32, compiled, as in a long run; in the precision that
+stkd chooses, uncompiled, as in a short one; and in that precision, compiled, with the teacher on OpenVINO where it is
+installed, as in a long one. The two sides take turns, each ratio is that of one turn, and the median of all turns
+counts. The first turn is left out: it warms up. Figures that the file holds are not measured again. Half an hour on
+two idle cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from common import read_result, write_result
 
 import stkd
-from stkd.core.files import write_atomic
-from stkd.runtime import tune_process
-
-if TYPE_CHECKING:
-    from stkd.data import DataSet
+from stkd.data import DataSet, Split
+from stkd.runs.environment import environment
 
 TEACHER, STUDENT, BATCH, STUDENTS = "resnet56", "resnet8", 64, 3
 
@@ -39,8 +36,6 @@ LONG = 15_360
 
 def data_set(images: int) -> DataSet:
     """Random images of CIFAR-100's size, without a test split, so that training is all that is timed."""
-    from stkd.data import DataSet, Split  # imports torch, which is to find the settings of `tune_process`
-
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (images, 3, 32, 32), dtype=np.uint8)
     split = Split(pixels, rng.integers(0, 100, images))
@@ -61,9 +56,6 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--images", type=int, default=5120, help="images of a short run")
     args = parser.parse_args()
-    tune_process()
-    from stkd.runs.environment import environment
-
     teacher = stkd.models.create(TEACHER, num_classes=100)
     few, many = data_set(args.images), data_set(LONG)
     common: dict[str, Any] = {"epochs": 1, "batch_size": BATCH, "compile": "none"}
@@ -104,8 +96,7 @@ def main() -> None:
             "one_pass_against_three_runs_long": partial(pair, many, compile="all"),
             "cached_against_no_teacher": partial(compared, cached, alone, args.turns),
         }
-        result = json.loads(args.result.read_text()) if args.result.exists() else {}
-        result |= {
+        result = read_result(args.result) | {
             "what": "student-images per second and their ratios, by turn; the first turn is left out",
             "models": {"teacher": TEACHER, "student": STUDENT, "students": STUDENTS, "batch_size": BATCH},
             "images": {"short": len(few.train), "long": len(many.train)},
@@ -115,7 +106,7 @@ def main() -> None:
             if name not in result:
                 result[name] = {**measure(), "git": result["environment"]["git"]}
                 print(f"{name}: median ratio {result[name]['median_ratio']}", flush=True)
-                write_atomic(args.result, json.dumps(result, indent=1) + "\n")
+                write_result(args.result, result)
 
 
 def compared(first: Callable[[], float], second: Callable[[], float], turns: int) -> dict[str, Any]:

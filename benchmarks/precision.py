@@ -1,24 +1,22 @@
-"""Whether speed costs accuracy: STKD in float32 and eager, in bf16 compiled, and with an int8 teacher besides.
+"""Whether speed costs accuracy: STKD in float32 and eager, in bf16 compiled, and with with an int8 teacher.
 
     python benchmarks/precision.py --data cifar10:PATH --out runs/precision --result results/precision.json
 
-CIFAR-10, resnet20 -> resnet8 on 5,000 images, three seeds, all else alike. The int8 teacher is asked for, however near
-it stays to itself in float32; what its check found is in the file. Runs are ordinary run directories: started again,
-the script goes on where it stopped. Needs `pip install 'stkd[openvino]'`.
+CIFAR-10, resnet20 -> resnet8 on 5,000 images, three seeds, all else alike. The int8 teacher is asked for, however much
+it differs from the float32 one; the outcome of its check is in the file. Runs are ordinary run directories: started
+again, the script goes on where it stopped. Needs `pip install 'stkd[openvino]'`.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+from common import by_seed, with_differences, write_result
+
 import stkd
-from stkd.core.files import write_atomic
 from stkd.runs.environment import environment
-from stkd.studies.statistics import paired_difference, summary
 
 TEACHER: dict[str, Any] = {"train_images": 20000, "epochs": 10, "lr": 0.1, "precision": "bf16", "eval_every": 10}
 STUDENT: dict[str, Any] = {"train_images": 5000, "epochs": 15, "lr": 0.1, "eval_every": 15}
@@ -54,22 +52,15 @@ def main() -> None:
         "protocol": {"teacher": TEACHER, "student": STUDENT, "common": COMMON, "arms": ARMS, "seeds": list(SEEDS)},
         "environment": environment(),
         "teacher": teacher.scores["test"],
-        "arms": {arm: collected(runs[arm], runs[next(iter(ARMS))]) for arm in ARMS},
+        "arms": with_differences({arm: collected(runs[arm]) for arm in ARMS}, next(iter(ARMS))),
     }
-    write_atomic(args.result, json.dumps(result, indent=1) + "\n")
+    write_result(args.result, result)
 
 
-def collected(runs: dict[int, dict[str, Any]], baseline: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Values by seed, mean, sample standard deviation, the paired difference to the baseline, and how it ran."""
-    found: dict[str, Any] = {"speed": [run["speed"] for run in runs.values()]}
-    for score in ("top1", "nll"):
-        values = {seed: run["test"][score] for seed, run in runs.items()}
-        mean, std = summary(list(values.values()))
-        found[score] = {"values": list(values.values()), "mean": mean, "std": std}
-        if runs is not baseline:
-            paired = paired_difference(values, {seed: run["test"][score] for seed, run in baseline.items()})
-            found[score]["paired"] = dataclasses.asdict(paired) if paired else None
-    return found
+def collected(runs: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Scores by seed, and how the runs were made."""
+    values = {score: [run["test"][score] for run in runs.values()] for score in ("top1", "nll")}
+    return {**by_seed(list(runs), values), "speed": [run["speed"] for run in runs.values()]}
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ round before the first counted one fills the caches: compiled Python files, the 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from common import write_result
 
 from stkd.runs.environment import environment
 
@@ -79,8 +80,8 @@ def main() -> None:
         f"{name}_adds": [b - a for a, b in zip(torch, times[f"import_torch_and_{name}"], strict=True)]
         for name in ("stkd", "training")
     }
-    found = {name: round(statistics.median(values), 3) for name, values in (times | added).items()}
-    for name, value in found.items():
+    medians = {name: round(statistics.median(values), 3) for name, values in (times | added).items()}
+    for name, value in medians.items():
         print(f"{name:26} {value:7.3f} s")
     if args.result:
         kept = {k: v for k, v in environment().items() if k in ("python", "platform", "versions", "cpu", "gpu", "git")}
@@ -90,10 +91,10 @@ def main() -> None:
             "import of torch in the same round",
             "command": f"--data {args.data.partition(':')[0]} --model {args.model} --rounds {args.rounds}",
             "environment": kept,
-            "median_s": found,
+            "median_s": medians,
             "rounds_s": rounded,
         }
-        args.result.write_text(json.dumps(result, indent=1) + "\n")
+        write_result(args.result, result)
 
 
 if __name__ == "__main__":

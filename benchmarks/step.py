@@ -2,17 +2,14 @@
 
 python benchmarks/step.py --result results/speed.json
 
-Weights and images are random. Every figure is a ratio of runs in turn on this machine. What the result file holds
-already is not measured again, so that the command goes on where it was stopped; delete the file to start over.
+Weights and images are random. Every figure is a ratio of runs in turn on this machine. Figures that the
+result file holds are not measured again, so the command goes on where it was stopped; delete the file to start over.
 Int8 teachers need `pip install 'stkd[openvino]'`. On two idle cores it takes about ten minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -20,50 +17,31 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from common import CIFAR_PAIRS, LARGE_PAIR, bench, read_result, write_result
 
 import stkd
 from stkd import models
-from stkd.core.files import write_atomic
 from stkd.runs.environment import environment
 from stkd.studies.bench.bare import bare_step
 from stkd.studies.bench.noise import random_data
 
-CIFAR = {
-    "resnet56 -> resnet20": ["--teacher", "resnet56", "--student", "resnet20"],
-    "resnet32x4 -> resnet8x4": ["--teacher", "resnet32x4", "--student", "resnet8x4"],
-    "wrn_40_2 -> wrn_16_2": ["--teacher", "wrn_40_2", "--student", "wrn_16_2"],
-}
-LARGE = ["--teacher", "timm/resnet50", "--student", "timm/mobilenetv3_small_100"]
-LARGE += ["--image-size", "224", "--batch-size", "32", "--seconds", "1"]
-
 
 def benches() -> dict[str, list[str]]:
     """Arguments of `stkd bench` by the name of their figure."""
-    found = {f"{pair}, stkd, bf16": arguments for pair, arguments in CIFAR.items()}
-    found |= {f"{pair}, stkd, int8 teacher": [*a, "--teacher-precision", "int8"] for pair, a in CIFAR.items()}
-    found["resnet50 -> mobilenetv3_small_100 at 224, stkd, bf16"] = LARGE
-    return found
-
-
-def bench(arguments: list[str]) -> dict[str, Any]:
-    """One `stkd bench`, in a process of its own."""
-    command = [sys.executable, "-m", "stkd", "bench", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout)
-    del found["environment"]
-    return found
+    figures = {f"{pair}, stkd, bf16": arguments for pair, arguments in CIFAR_PAIRS.items()}
+    figures |= {f"{pair}, stkd, int8 teacher": [*a, "--teacher-precision", "int8"] for pair, a in CIFAR_PAIRS.items()}
+    figures |= {f"{pair}, stkd, bf16": [*arguments, "--seconds", "1"] for pair, arguments in LARGE_PAIR.items()}
+    return figures
 
 
 def methods(pairs: int = 5) -> dict[str, Any]:
     """STKD beside KD, in turn and each first in every other turn."""
-    arguments = [*CIFAR["resnet56 -> resnet20"], "--pairs", "1", "--seconds", "4"]
+    arguments = [*CIFAR_PAIRS["resnet56 -> resnet20"], "--pairs", "1", "--seconds", "4"]
     rates = []
     for turn in range(pairs):
         order = ("kd", "stkd") if turn % 2 else ("stkd", "kd")
-        found = {method: bench([*arguments, "--method", method])["images_per_s"] for method in order}
-        rates.append([found["kd"], found["stkd"]])
+        rate = {method: bench(*arguments, "--method", method)["images_per_s"] for method in order}
+        rates.append([rate["kd"], rate["stkd"]])
     return {"pairs": rates, "ratio": round(median(stkd / kd for kd, stkd in rates), 3)}
 
 
@@ -105,9 +83,9 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True, help="result file, added to")
     parser.add_argument("--only", default="", help="figures whose name contains this")
     arguments = parser.parse_args()
-    result = json.loads(arguments.result.read_text()) if arguments.result.exists() else {"figures": {}}
-    figures: dict[str, Any] = result["figures"]
-    jobs: dict[str, Any] = {name: (bench, options) for name, options in benches().items()}
+    result = read_result(arguments.result)
+    figures: dict[str, Any] = result.setdefault("figures", {})
+    jobs: dict[str, Any] = {name: (bench, *options) for name, options in benches().items()}
     jobs["stkd beside kd, resnet56 -> resnet20, bf16"] = (methods,)
     jobs["whole run of kd, resnet56 -> resnet20, bf16, not compiled"] = (whole_run,)
     for name, (measure, *options) in jobs.items():
@@ -116,7 +94,7 @@ def main() -> None:
         result["environment"] = environment()
         figures[name] = {**measure(*options), "git": result["environment"]["git"]}
         print(f"{name}: {figures[name]['ratio']}")
-        write_atomic(arguments.result, json.dumps(result, indent=1) + "\n")
+        write_result(arguments.result, result)
 
 
 if __name__ == "__main__":

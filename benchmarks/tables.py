@@ -21,18 +21,21 @@ BLOCK = re.compile(r"<!-- results/(\w+)\.json -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def two_regimes(result: dict[str, Any]) -> str:
-    """Rows are methods, columns regimes."""
+    """Rows are methods, columns regimes, each with the difference to KD."""
     regimes: dict[str, Any] = result["regimes"]
-    lines = ["| test accuracy (%) | " + " | ".join(regimes) + " |", "| --- |" + " ---: |" * len(regimes)]
+    pairs = min(len(arm["seeds"]) for arms in regimes.values() for arm in arms.values())
+    columns = "".join(f" {name} | to KD, 95 % interval (n = {pairs}) |" for name in regimes)
+    lines = [f"| test accuracy (%) |{columns}", "| --- |" + " ---: |" * 2 * len(regimes)]
     for method in next(iter(regimes.values())):
         cells = [regime[method]["top1"] for regime in regimes.values()]
-        lines.append(f"| {method} | {' | '.join(_percent(c['mean'], c['std']) for c in cells)} |")
-    lines.append("| *teacher* |" + f" *{100 * result['teacher']['top1']:.2f}* |" * len(regimes))
+        columns = "".join(f" {_percent(c['mean'], c['std'])} | {_interval(c.get('paired'))} |" for c in cells)
+        lines.append(f"| {method} |{columns}")
+    lines.append("| *teacher* |" + f" *{100 * result['teacher']['top1']:.2f}* | |" * len(regimes))
     return "\n".join(lines)
 
 
 def methods(result: dict[str, Any]) -> str:
-    """Rows are methods, the best first; columns real images and virtual samples."""
+    """Rows are methods, the highest mean first; columns real images and virtual samples."""
     cells = {cell["method"]: cell for cell in result["cells"]}
     virtual = {"ce": "mixup", "kd": "stkd", "stkd-decoupled": "stkd-decoupled", "fm": "fm"}
     rows = [
@@ -41,23 +44,27 @@ def methods(result: dict[str, Any]) -> str:
         if label not in ("mixup", "stkd") and not label.endswith("-mix")
     ]
     rows.sort(key=lambda row: -max(_top1(cell) for cell in row[1:]))
-    lines = ["| test accuracy (%) | real images | virtual samples |", "| --- | ---: | ---: |"]
+    pairs = min(len(cell["runs"]) for cell in result["cells"] if cell["runs"])
+    lines = [f"| test accuracy (%) | real images | to `kd` (points), 95 % interval, n = {pairs} | virtual samples |"]
+    lines.append("| --- | ---: | ---: | ---: |")
     for label, real, mixed in rows:
+        difference = _interval((real["paired"] or {}).get("top1")) if real else ""
         names = {"ce": "`ce`, `mixup`", "kd": "`kd`, `stkd`", "stkd-decoupled": "`stkd:beta=2`"}
-        lines.append(f"| {names.get(label, f'`{label}`')} | {_score(real)} | {_score(mixed)} |")
+        lines.append(f"| {names.get(label, f'`{label}`')} | {_score(real)} | {difference} | {_score(mixed)} |")
     (teacher,) = result["teachers"].values()
-    lines.append(f"| *teacher* | *{100 * teacher['test']['top1']:.2f}* | |")
+    lines.append(f"| *teacher* | *{100 * teacher['test']['top1']:.2f}* | | |")
     return "\n".join(lines)
 
 
 def ablation(result: dict[str, Any]) -> str:
     """Rows are settings, in the order of the recipe."""
-    lines = ["| setting | test accuracy (%) | NLL | beside the default (points) |", "| --- | ---: | ---: | ---: |"]
+    pairs = max(c["paired"]["top1"]["pairs"] for c in result["cells"] if c["paired"])
+    lines = [f"| setting | test accuracy (%) | NLL | beside the default (points), 95 % interval, n = {pairs} |"]
+    lines.append("| --- | ---: | ---: | ---: |")
     for cell in result["cells"]:
-        name, mean, paired = cell["method"], cell["mean"], cell["paired"]
-        difference = f"{100 * paired['top1']['difference']:+.2f}" if paired else ""
+        name, mean, paired = cell["method"], cell["mean"], cell["paired"] or {}
         name = f"`{name}` (default)" if name == result["baseline"] else f"`{name}`"
-        lines.append(f"| {name} | {_score(cell)} | {mean['nll']:.3f} | {difference} |")
+        lines.append(f"| {name} | {_score(cell)} | {mean['nll']:.3f} | {_interval(paired.get('top1'))} |")
     return "\n".join(lines)
 
 
@@ -72,6 +79,14 @@ def _score(cell: dict[str, Any] | None) -> str:
     return (_percent(cell["mean"]["top1"], cell["std"]["top1"]) if cell["runs"] else "") + failed
 
 
+def _interval(paired: dict[str, float] | None) -> str:
+    """A difference of shares in points, with its interval."""
+    if paired is None:
+        return ""
+    difference, low, high = (100 * paired[name] for name in ("difference", "low", "high"))
+    return f"{difference:+.2f}, {low:+.2f} to {high:+.2f}"
+
+
 def _percent(mean: float, std: float) -> str:
     return f"{100 * mean:.2f} ± {100 * std:.2f}"
 
@@ -80,10 +95,10 @@ def speed(result: dict[str, Any]) -> str:
     """Rows are figures, with what each is a ratio to."""
     lines = ["| figure | images/s | beside it | images/s | ratio |", "| --- | ---: | --- | ---: | ---: |"]
     others = {"whole": "loop by hand, same settings", "stkd": "kd"}
-    for name, found in result["figures"].items():
-        other = "bare loop, float32" if "parts" in found else others[name.split()[0]]
-        theirs, ours = (median(pair[i] for pair in found["pairs"]) for i in (0, 1))
-        lines.append(f"| {name} | {ours:.0f} | {other} | {theirs:.0f} | {found['ratio']:.2f} |")
+    for name, figure in result["figures"].items():
+        other = "bare loop, float32" if "parts" in figure else others[name.split()[0]]
+        theirs, ours = (median(pair[i] for pair in figure["pairs"]) for i in (0, 1))
+        lines.append(f"| {name} | {ours:.0f} | {other} | {theirs:.0f} | {figure['ratio']:.2f} |")
     machine = result["environment"]
     lines.append(
         f"\n{machine['gpu'] or machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}"
@@ -93,17 +108,13 @@ def speed(result: dict[str, Any]) -> str:
 
 def precision(result: dict[str, Any]) -> str:
     """One row for each arithmetic."""
-    lines = [
-        "| arithmetic | test accuracy (%) | NLL | beside float32 (points), 95 % interval |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    pairs = len(result["protocol"]["seeds"])
+    lines = [f"| arithmetic | test accuracy (%) | NLL | beside float32 (points), 95 % interval, n = {pairs} |"]
+    lines.append("| --- | ---: | ---: | ---: |")
     for name, arm in result["arms"].items():
-        paired, difference = arm["top1"].get("paired"), ""
-        if paired:
-            low, high = (100 * x for x in (paired["low"], paired["high"]))
-            difference = f"{100 * paired['difference']:+.2f}, {low:+.2f} to {high:+.2f}"
         scores = _percent(arm["top1"]["mean"], arm["top1"]["std"])
-        lines.append(f"| {name} | {scores} | {arm['nll']['mean']:.3f} ± {arm['nll']['std']:.3f} | {difference} |")
+        nll = f"{arm['nll']['mean']:.3f} ± {arm['nll']['std']:.3f}"
+        lines.append(f"| {name} | {scores} | {nll} | {_interval(arm['top1'].get('paired'))} |")
     return "\n".join(lines)
 
 
@@ -116,8 +127,8 @@ def many_students(result: dict[str, Any]) -> str:
         "a student from a cache, beside training without a teacher": result["cached_against_no_teacher"],
     }
     lines = ["| figure | images/s | ratio (median) | of single turns |", "| --- | ---: | ---: | ---: |"]
-    for name, found in rows.items():
-        rate, ratios = median(pair[0] for pair in found["images_per_s"]), found["ratios"]
+    for name, figure in rows.items():
+        rate, ratios = median(pair[0] for pair in figure["images_per_s"]), figure["ratios"]
         lines.append(f"| {name} | {rate:.0f} | {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} |")
     return "\n".join(lines)
 
@@ -126,11 +137,11 @@ def int8_teachers(result: dict[str, Any]) -> str:
     """Rows are teachers, columns what is left of them in bf16 and int8."""
     lines = ["| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | `auto` takes |"]
     lines.append("| --- | ---: | ---: | ---: | --- |")
-    for found in result["teachers"]:
-        check = found["check"]
-        top1 = ", ".join(f"{100 * found[kind]['top1']:.2f}" for kind in ("float32", "bf16", "int8"))
-        same = ", ".join(f"{100 * found[kind]['agreement']:.2f}" for kind in ("bf16", "int8"))
-        name = f"{found['model']}, {found['data']}, {found['trained']['epochs']} epochs"
+    for teacher in result["teachers"]:
+        check = teacher["check"]
+        top1 = ", ".join(f"{100 * teacher[kind]['top1']:.2f}" for kind in ("float32", "bf16", "int8"))
+        same = ", ".join(f"{100 * teacher[kind]['agreement']:.2f}" for kind in ("bf16", "int8"))
+        name = f"{teacher['model']}, {teacher['data']}, {teacher['trained']['epochs']} epochs"
         lines.append(f"| {name} | {top1} | {same} | {100 * check['int8']['agreement']:.2f} | {check['precision']} |")
     return "\n".join(lines)
 
@@ -139,10 +150,10 @@ def compiling(result: dict[str, Any]) -> str:
     """Rows are pairs of models."""
     lines = ["| step | compiled images/s | uncompiled | ratio (median) | seconds to compile, cold, warm |"]
     lines.append("| --- | ---: | ---: | ---: | ---: |")
-    for name, found in result["figures"].items():
-        fast, plain = (median(pair[i] for pair in found["images_per_s"]) for i in (0, 1))
-        took = ", ".join(f"{found['compile_seconds'][kind]:.0f}" for kind in ("cold", "warm"))
-        lines.append(f"| {name} | {fast:.0f} | {plain:.0f} | {found['ratio']:.2f} | {took} |")
+    for name, figure in result["figures"].items():
+        fast, plain = (median(pair[i] for pair in figure["images_per_s"]) for i in (0, 1))
+        took = ", ".join(f"{figure['compile_seconds'][kind]:.0f}" for kind in ("cold", "warm"))
+        lines.append(f"| {name} | {fast:.0f} | {plain:.0f} | {figure['ratio']:.2f} | {took} |")
     return "\n".join(lines)
 
 
@@ -187,11 +198,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 def rendered(text: str) -> str:
     """A document with every table made anew."""
 
-    def block(found: re.Match[str]) -> str:
-        name = found[1]
+    def block(old: re.Match[str]) -> str:
+        name = old[1]
         file = ROOT / "results" / f"{name}.json"
         if not file.exists():  # not measured yet; the document says so
-            return found[0]
+            return old[0]
         result = json.loads(file.read_text())
         return f"<!-- results/{name}.json -->\n{TABLES[name](result)}\n<!-- end -->"
 

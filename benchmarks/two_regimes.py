@@ -12,41 +12,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+from common import by_seed, stkd, with_differences, write_result
 
 METHODS = {"alone": "ce", "mixup": "mixup", "KD": "kd", "STKD": "stkd"}
-COMMON = [
-    "--batch-size",
-    "128",
-    "--nesterov",
-    "true",
-    "--schedule",
-    "cosine",
-    "--warmup-epochs",
-    "1",
-    "--precision",
-    "bf16",
-]
+COMMON = ["--batch-size", "128", "--nesterov", "true", "--schedule", "cosine", "--warmup-epochs", "1"]
+COMMON += ["--precision", "bf16"]
 TEACHER = ["--model", "resnet20", "--epochs", "15", "--eval-every", "5", "--seed", "0"]
 REGIMES = {
     "capacity-limited": ["--student", "resnet8", "--epochs", "8", "--eval-every", "4"],
     "data-limited": ["--student", "resnet14", "--epochs", "50", "--eval-every", "10", "--train-images", "4000"],
 }
 SEEDS = (0, 1, 2)
-
-
-def stkd(*arguments: str) -> None:
-    """Run a command of stkd on one thread."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stkd", *arguments], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"failed: stkd {' '.join(arguments)}")
 
 
 def main() -> None:
@@ -60,8 +40,8 @@ def main() -> None:
 
     teacher = args.out / "teacher"
     with ThreadPoolExecutor(2) as pool:
-        taught = pool.submit(stkd, "train", *data, *TEACHER, *COMMON, "--out", str(teacher))
-        jobs: list[Future[None]] = []
+        taught = pool.submit(stkd, "train", *data, *TEACHER, *COMMON, "--out", str(teacher), threads=1)
+        jobs: list[Future[str]] = []
         for needs_teacher in (False, True):
             for seed in SEEDS:
                 for regime, options in REGIMES.items():
@@ -74,19 +54,23 @@ def main() -> None:
                         if needs_teacher:
                             taught.result()
                             command += ["--teacher-weights", str(teacher)]
-                        jobs.append(pool.submit(stkd, *command))
+                        jobs.append(pool.submit(stkd, *command, threads=1))
         for job in jobs:
             job.result()
-    args.result.write_text(json.dumps(collect(args.out), indent=1) + "\n")
+    write_result(args.result, collect(args.out))
     print(f"wrote {args.result}")
 
 
-def collect(out: Path) -> dict[str, object]:
-    """Scores of the last epoch, by regime and method."""
+def collect(out: Path) -> dict[str, Any]:
+    """Scores of the last epoch by regime and method, and differences to KD."""
 
     def last(run: Path) -> dict[str, float]:
-        found: dict[str, float] = json.loads((run / "result.json").read_text())["test"]
-        return found
+        scores: dict[str, float] = json.loads((run / "result.json").read_text())["test"]
+        return scores
+
+    def arm(regime: str, name: str) -> dict[str, Any]:
+        runs = [last(out / regime / f"{name}-{seed}") for seed in SEEDS]
+        return by_seed(SEEDS, {score: [run[score] for run in runs] for score in ("top1", "nll")})
 
     environment = json.loads((out / "teacher" / "env.json").read_text())
     return {
@@ -95,19 +79,9 @@ def collect(out: Path) -> dict[str, object]:
         "environment": {k: environment[k] for k in ("python", "platform", "versions", "cpu", "git", "data")},
         "teacher": last(out / "teacher"),
         "regimes": {
-            regime: {name: summary([last(out / regime / f"{name}-{s}") for s in SEEDS]) for name in METHODS}
-            for regime in REGIMES
+            regime: with_differences({name: arm(regime, name) for name in METHODS}, "KD") for regime in REGIMES
         },
     }
-
-
-def summary(runs: list[dict[str, float]]) -> dict[str, object]:
-    """Values by seed, mean and sample standard deviation."""
-    found: dict[str, object] = {"seeds": list(SEEDS)}
-    for score in ("top1", "nll"):
-        values = [r[score] for r in runs]
-        found[score] = {"values": values, "mean": statistics.mean(values), "std": statistics.stdev(values)}
-    return found
 
 
 if __name__ == "__main__":

@@ -25,6 +25,12 @@ PAGES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _scripts_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they do when one of them is run."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
 def script(name: str) -> Any:
     """A file of benchmarks/ as a module."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
@@ -43,6 +49,28 @@ def test_tables_are_those_of_the_result_files() -> None:
         found |= set(tables.BLOCK.findall(text))
         assert tables.rendered(text) == text, document
     assert found
+
+
+def test_intervals_are_those_of_the_values_in_the_result_files() -> None:
+    """To the last digits but one, which depend on the machine; every file with an interval is looked at."""
+    rules = script("intervals").RULES
+    for file in (ROOT / "results").glob("*.json"):
+        result = json.loads(file.read_text())
+        assert (file.stem in rules) == ('"low"' in file.read_text()), file
+        if file.stem in rules:
+            now, before = flat(rules[file.stem](result)), flat(result)
+            assert now.keys() == before.keys(), file
+            for place, value in before.items():
+                same = pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
+                assert now[place] == same, (file, place)
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Nested JSON as one level, so that numbers can be compared approximately."""
+    if isinstance(value, dict | list):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for name, entry in entries for key, leaf in flat(entry, f"{path}/{name}").items()}
+    return {path: value}
 
 
 def test_speeds_in_the_readme_are_those_of_the_file() -> None:

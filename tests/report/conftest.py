@@ -45,12 +45,13 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     teacher = json.loads((out / "teacher" / "result.json").read_text())
     sizes = {"parameters": 1702, "macs": 11680}
     record = {
-        "schema": 1,
+        "schema": 2,
         "protocol": {"options": {"epochs": 3, "batch_size": 64}, "teacher": {"model": "cnn4"}},
         "environment": environment(),
         "baseline": "alone",
         "teachers": {"digits": {"model": "cnn4", "path": "teacher", "test": teacher["test"], **sizes}},
         "students": {"cnn2": {"parameters": 496, "macs": 3000}},
+        "best": [{"data": "digits", "student": "cnn2", "method": None}],
         "cells": cells,
     }
     (out / "comparison.json").write_text(json.dumps(record))

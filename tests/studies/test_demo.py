@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     short["options"] = {**demo._COMMON, "epochs": 6, "train_images": 128}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "_RECIPE", {**demo._RECIPE, **short})
-        demo.demo(folder)
+        made = demo.demo(folder)
+        assert made.page == folder / "report.html"
+        assert [row.name for row in made.rows] == ["teacher", *LABELS]
         first = (folder / "results.json").read_text()
         demo.demo(folder)  # finished runs are not made again
         assert json.loads(first)["rows"][1]["accuracies"] == _rows(folder)[1]["accuracies"]
@@ -45,6 +48,10 @@ def test_five_rows_whose_numbers_are_those_of_the_runs(out: Path) -> None:
     for row in rows[1:]:
         assert row["accuracies"] == [_result(out, LABELS[row["name"]], seed)["test"]["top1"] for seed in range(2)]
     assert rows[0]["params"] > rows[1]["params"]
+    assert [row["to_kd"] is None for row in rows][:4:3] == [True, True], "neither the teacher nor KD is beside KD"
+    for row in rows[1:]:
+        if row["to_kd"]:
+            assert row["to_kd"]["difference"] == pytest.approx(mean(row["accuracies"]) - mean(rows[3]["accuracies"]))
 
 
 def test_students_see_as_many_images(out: Path) -> None:
@@ -58,3 +65,12 @@ def test_page_shows_every_row_and_figure(out: Path) -> None:
         assert f"</span>{name}</th>" in html
     for section in ("seeds", "curves", "cost", "reliability", "similarity", "classes", "disagreement", "virtual"):
         assert f'<section id="{section}"' in html
+
+
+def test_the_command_prints_the_table(out: Path, monkeypatch: pytest.MonkeyPatch, stkd: Any) -> None:
+    rows = [demo.DemoRow("teacher", [0.99], 94_000, 0.1), demo.DemoRow("KD", [0.9, 0.92], 1_880, 0.05)]
+    monkeypatch.setattr(demo, "demo", lambda folder: demo.Demo(rows, "A story.", folder / "report.html", 12.0))
+    answer = stkd("demo", "--out", out)
+    assert answer.code == 0
+    for text in ("91.00 ± 1.41", "99.00 ", "50x", "A story. Last epoch", "over 2 seeds", str(out / "report.html")):
+        assert text in answer.out

@@ -131,22 +131,26 @@ class _Page:
 
     def _outcome(self, of: Panel) -> str:
         """The result in one sentence."""
-        best = of.best()
-        if best is None:
+        first = of.best()
+        if first is None:
             return f"{of.name}: no run is finished."
-        said = f"{of.name}: {best.name} is best, {percent(best.top1)} right"
-        paired = (best.cell["paired"] or {}).get("top1")
-        if paired is None:
-            return f"{said}."
-        p = paired["p_corrected"]
-        few = (
-            f", which is never below {2 ** (1 - paired['pairs']):.2g} with {paired['pairs']} seeds" if p >= 0.05 else ""
+        shown = any(
+            (b["data"], b["student"], b["method"]) == (of.data, of.student, first.name) for b in self.record["best"]
         )
-        return (
-            f"{said}, {100 * paired['difference']:+.2f} points from {of.baseline} (95 % interval "
-            f"{100 * paired['low']:+.2f} to {100 * paired['high']:+.2f}; p = {p:.2g} after correction for the number "
-            f"of comparisons{few}{', so it may be chance' if few else ''})."
+        said = (
+            f"{of.name}: {first.name} {'is best' if shown else 'has the highest mean accuracy'}, {percent(first.top1)}"
         )
+        seeds = len(first.runs)
+        said += f" of test images right over {seeds} seed{'s' if seeds > 1 else ''}"
+        paired = (first.cell["paired"] or {}).get("top1")
+        if paired is not None:
+            said += (
+                f", {100 * paired['difference']:+.2f} points from {of.baseline} (95 % interval "
+                f"{100 * paired['low']:+.2f} to {100 * paired['high']:+.2f} by Student's t, n = {paired['pairs']}; "
+                f"p = {paired['p_corrected']:.2g} after correction for the number of comparisons)"
+            )
+        unsure = "" if shown or len(of.rows) == 1 else "; it is not shown to be better than every other method"
+        return f"{said}{unsure}."
 
     def _top(self, of: Panel) -> float | None:
         teacher = self.record["teachers"].get(of.data)

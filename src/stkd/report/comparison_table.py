@@ -54,8 +54,8 @@ def scores_table(record: Mapping[str, Any], panels: Sequence[Panel], looks: Mapp
     lines = [[row[j] for j in keep] for row in rows]
     lines += [[row[0], Cell(row[1].text, span=len(keep) - 1)] for row in failed]
     caption = (
-        f"Every method; differences are paired by seed with {base}, intervals by bootstrap, p corrected for the number "
-        "of comparisons. Click a heading to sort."
+        f"Every method; differences are paired by seed with {base}, intervals and p by Student's t, p corrected for "
+        "the number of comparisons. Click a heading to sort."
     )
     return table(caption, [header[j] for j in keep], lines, strong)
 

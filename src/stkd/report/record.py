@@ -12,7 +12,7 @@ from ..core.errors import StkdError
 __all__ = ["RECORD", "Panel", "Row", "panels_of", "read_record"]
 
 RECORD = "comparison.json"
-_SCHEMA = 1
+_SCHEMA = 2
 _LINES = 7  # methods that a figure of curves shows at most
 
 

@@ -22,6 +22,7 @@ def record() -> dict[str, Any]:
         "baseline": "kd_1",
         "protocol": {"seeds": [0, 1, 2]},
         "teachers": {"digits": {"model": "cnn4", "test": {"top1": 0.9876, "nll": 0.1}}},
+        "best": [{"data": "digits", "student": "cnn2", "method": None}],
         "cells": [
             cell("kd_1"),
             cell("a|b", paired={"top1": paired}),
@@ -42,7 +43,21 @@ def test_markdown(record: dict[str, Any]) -> None:
     assert lines[6].startswith("| none | failed |")
     assert all(line.count(" | ") == 7 for line in lines[:7])
     assert "Failed: digits cnn2 half, seed 2: no" in lines
-    assert any("corrected for 1 comparison (Holm)" in line and "never below 0.25" in line for line in lines)
+    assert any("Student's t on n = 3 pairs; p corrected for 1 comparison (Holm)" in line for line in lines)
+    assert "No method is shown to be better than every other one." in lines
+
+
+def test_best_is_said_where_it_is_shown(record: dict[str, Any]) -> None:
+    record["best"] = [{"data": "digits", "student": "cnn2", "method": "a|b"}]
+    assert any(note.startswith("Best: a|b, better than every other method") for note in table(record).notes)
+
+
+def test_one_seed_has_no_interval(record: dict[str, Any]) -> None:
+    record["protocol"]["seeds"] = [0]
+    record["cells"] = record["cells"][:1]
+    notes = " ".join(table(record).notes)
+    assert "One seed: no interval" in notes
+    assert "Best" not in notes
 
 
 def test_columns_that_say_something_new(record: dict[str, Any]) -> None:

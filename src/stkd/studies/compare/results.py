@@ -13,11 +13,14 @@ from ...evaluation import macs, parameters
 from ...models.files import ModelInfo, find_weights, read_info
 from ...runs.directory import read_result
 from ...runs.environment import environment
-from ..statistics import holm, paired_difference, summary
+from ..statistics import best, holm, paired_difference, summary
 from .plan import Cell, Plan, Task
 from .schedule import Failures
 
-__all__ = ["SCORES", "record"]
+__all__ = ["SCHEMA", "SCORES", "add_differences", "record"]
+
+SCHEMA = 2
+"""2: intervals and p-values are those of the paired t-test, and `best` was added."""
 
 SCORES = ("top1", "nll")
 """What methods are compared by."""
@@ -36,16 +39,17 @@ def record(plan: Plan, failures: Failures) -> dict[str, Any]:
         StkdError: A data set has no test split, or a finished run is damaged.
     """
     cells = [_cell(plan, cell, failures) for cell in plan.cells]
-    _compare(cells, plan.comparison.baseline)
-    return {
-        "schema": 1,
-        "protocol": plain_value_of(dataclasses.asdict(plan.comparison)),
-        "environment": environment(),
-        "baseline": plan.comparison.baseline,
-        "teachers": _teachers(plan),
-        "students": _students(plan),
-        "cells": cells,
-    }
+    return add_differences(
+        {
+            "schema": SCHEMA,
+            "protocol": plain_value_of(dataclasses.asdict(plan.comparison)),
+            "environment": environment(),
+            "baseline": plan.comparison.baseline,
+            "teachers": _teachers(plan),
+            "students": _students(plan),
+            "cells": cells,
+        }
+    )
 
 
 def plain_value_of(value: Any) -> Any:
@@ -153,19 +157,31 @@ def _students(plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _compare(cells: list[dict[str, Any]], baseline: str) -> None:
-    """Put the paired differences into the cells, corrected over all comparisons of one score in this file."""
-    reference = {(c["data"], c["student"]): c for c in cells if c["method"] == baseline}
+def add_differences(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with the paired differences of its cells and the best methods, computed from the scores of its runs.
+
+    P-values are corrected over all comparisons with the baseline of one score in the record.
+    """
+    cells = [{**cell, "paired": None} for cell in record["cells"]]
+    groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault((cell["data"], cell["student"]), {})[cell["method"]] = cell
     for score in SCORES:
         compared = []
-        for cell in cells:
-            base = reference[cell["data"], cell["student"]]
-            found = paired_difference(_by_seed(cell, score), _by_seed(base, score)) if cell is not base else None
-            if found is not None:
-                cell["paired"] = {**(cell["paired"] or {}), score: dataclasses.asdict(found)}
-                compared.append(cell["paired"][score])
-        for one, corrected in zip(compared, holm([c["p"] for c in compared]), strict=True):
-            one["p_corrected"] = corrected
+        for group in groups.values():
+            reference = group[record["baseline"]]
+            for cell in group.values():
+                paired = paired_difference(_by_seed(cell, score), _by_seed(reference, score))
+                if paired is not None and cell is not reference:
+                    cell["paired"] = {**(cell["paired"] or {}), score: dataclasses.asdict(paired)}
+                    compared.append(cell["paired"][score])
+        for difference, corrected in zip(compared, holm([d["p"] for d in compared]), strict=True):
+            difference["p_corrected"] = corrected
+    leaders = [
+        {"data": data, "student": student, "method": best({m: _by_seed(c, "top1") for m, c in group.items()})}
+        for (data, student), group in groups.items()
+    ]
+    return {**record, "schema": SCHEMA, "best": leaders, "cells": cells}
 
 
 def _by_seed(cell: dict[str, Any], score: str) -> dict[int, float]:

@@ -80,20 +80,31 @@ def _spread(mean: float, std: float | None) -> str:
 def _notes(record: dict[str, Any]) -> list[str]:
     seeds = len(record["protocol"]["seeds"])
     notes = [f"Test split, last epoch, mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}."]
-    tests = [c["paired"]["top1"] for c in record["cells"] if c["paired"]]
+    tests = [c["paired"]["top1"] for c in record["cells"] if "top1" in (c["paired"] or {})]
     if tests:
-        pairs = max(t["pairs"] for t in tests)
+        pairs = sorted({t["pairs"] for t in tests})
         notes.append(
-            f"Difference to {record['baseline']} seed by seed, with the bootstrap's 95 % interval; p of the sign-flip "
-            f"test, corrected for {len(tests)} comparison{'s' if len(tests) > 1 else ''} (Holm). With {pairs} seeds p "
-            f"before correction is never below {2 ** (1 - pairs):g}."
+            f"Difference to {record['baseline']} seed by seed with its 95 % interval, and p, by Student's t on "
+            f"n = {' or '.join(map(str, pairs))} pairs; p corrected for {len(tests)} "
+            f"comparison{'s' if len(tests) > 1 else ''} (Holm)."
         )
+        notes += [_leader(record, leader) for leader in record["best"]]
+    elif seeds == 1:
+        notes.append("One seed: no interval, and no difference is shown to be more than chance.")
     notes += [
         f"Failed: {c['data']} {c['student']} {c['method']}, seed {f['seed']}: {f['why']}"
         for c in record["cells"]
         for f in c["failed"]
     ]
     return notes
+
+
+def _leader(record: dict[str, Any], leader: dict[str, Any]) -> str:
+    """Which method is best with one student on one data set, or that none is shown to be."""
+    where = f" ({leader['student']} on {leader['data']})" if len(record["best"]) > 1 else ""
+    if leader["method"] is None:
+        return f"No method is shown to be better than every other one{where}."
+    return f"Best{where}: {leader['method']}, better than every other method (p < 0.05 after Bonferroni's correction)."
 
 
 def show(table: Table, title: str) -> None:

@@ -1,0 +1,44 @@
+"""Compute the differences and intervals in results/*.json anew, from the values of every seed that the files hold.
+
+python benchmarks/intervals.py       (a test checks that the files are what this writes)
+
+To be run when stkd.studies.statistics has changed, before tables.py; the values themselves stay as they were measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from common import RESULTS, read_result, with_differences, write_result
+
+from stkd.studies.compare.results import add_differences
+from stkd.studies.demo import add_differences as add_differences_of_demo
+
+
+def two_regimes(result: dict[str, Any]) -> dict[str, Any]:
+    """Every method beside KD."""
+    return {**result, "regimes": {name: with_differences(arms, "KD") for name, arms in result["regimes"].items()}}
+
+
+def precision(result: dict[str, Any]) -> dict[str, Any]:
+    """Every arithmetic beside the first, float32."""
+    seeds = result["protocol"]["seeds"]
+    arms = {name: {"seeds": seeds, **arm} for name, arm in result["arms"].items()}
+    return {**result, "arms": with_differences(arms, next(iter(arms)))}
+
+
+RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "cifar10_two_regimes": two_regimes,
+    "precision": precision,
+    "digits_demo": add_differences_of_demo,
+    "cifar100_methods": add_differences,
+    **{file.stem: add_differences for file in sorted(RESULTS.glob("ablate_*.json"))},
+}
+"""Name of a result file, and what computes its differences."""
+
+
+if __name__ == "__main__":
+    for name, computed in RULES.items():
+        file = RESULTS / f"{name}.json"
+        write_result(file, computed(read_result(file)))
