@@ -19,7 +19,7 @@ from common import CIFAR_PAIRS, LARGE_PAIR, bench, read_result, write_result
 
 from stkd.runs.environment import environment
 
-ARITHMETICS = {"": [], ", float32": ["--precision", "32", "--teacher-precision", "32"]}
+PRECISIONS = {"": [], ", float32": ["--precision", "32", "--teacher-precision", "32"]}
 SHORT = ["--pairs", "1", "--seconds", "4"]
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     result = read_result(arguments.result)
     figures = result.setdefault("figures", {})
     for pair, models in {**CIFAR_PAIRS, **LARGE_PAIR}.items():
-        for arithmetic, options in ARITHMETICS.items():
+        for arithmetic, options in PRECISIONS.items():
             if (name := f"{pair}{arithmetic}") in figures:
                 continue
             result["environment"] = environment()
