@@ -11,6 +11,7 @@ from .config import RunConfig
 from .errors import StkdError
 from .fabric import Fabric, Logger, TensorBoardLogger
 from .precision import fast_bfloat16
+from .processes import check_launch
 
 __all__ = ["make_fabric"]
 
@@ -30,8 +31,10 @@ def make_fabric(config: RunConfig) -> Fabric:
     """A launched Fabric.
 
     Raises:
-        StkdError: The machine has no such device, or the precision or strategy is not possible on it.
+        StkdError: The machine has no such device, the precision or strategy is not possible on it, or a launcher
+            started processes that do not fit.
     """
+    check_launch(config.devices)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:

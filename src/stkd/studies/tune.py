@@ -17,6 +17,7 @@ from ..api import OnEpoch, run_distill
 from ..core.config import DistillConfig, plain
 from ..core.errors import StkdError
 from ..core.files import write_atomic
+from ..core.processes import check_launch
 from ..data.selection import data_of
 from ..runs.options import check_unchanged
 from .search import Range, flags, options, ranges, usual
@@ -87,6 +88,7 @@ def tune(config: DistillConfig, *, search: Sequence[str], trials: int, storage: 
         StkdError: Something cannot be searched, or every trial failed.
         Interrupted: A signal asked to stop; the same call goes on.
     """
+    check_launch(config.devices)
     return _Tuning(config, search, storage).run(trials)
 
 

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from ...core.config import CacheConfig
 from ...core.options import Parser, add_config, config_from
+from ...core.processes import check_launch
 
 SUMMARY = "write a teacher's logits, for students to learn from"
 
@@ -20,10 +21,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Write the cache, and print how to learn from it."""
+    config = config_from(CacheConfig, args)
+    check_launch(config.devices)
     from ...training.cache import run_cache
 
-    done = run_cache(config_from(CacheConfig, args))
+    done = run_cache(config)
     state = f"{done.written} epochs written" if done.written else "was finished before"
     print(f"{done.out}: {state}; learn from it with 'stkd distill --teacher-cache {done.out}'")
     return 0

@@ -6,6 +6,7 @@ from jsonargparse import Namespace
 
 from ...core.config import DistillConfig
 from ...core.options import Parser, add_config, config_from
+from ...core.processes import check_launch
 from ._result import report_result
 
 SUMMARY = "distil a teacher into a student"
@@ -17,7 +18,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Distil as the options say, and print what came of it."""
+    config = config_from(DistillConfig, args)
+    check_launch(config.devices)
     from ...api import run_distill
 
-    return report_result(run_distill(config_from(DistillConfig, args)))
+    return report_result(run_distill(config))

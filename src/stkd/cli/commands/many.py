@@ -14,6 +14,7 @@ from jsonargparse import Namespace
 
 from ...core.config import DistillConfig
 from ...core.options import Parser, add_config, options_from
+from ...core.processes import check_launch
 from ._result import report_result
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,13 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Train the students, and print what came of each; 2 where one failed."""
+    options = options_from(DistillConfig, args)
+    check_launch(options.get("devices", 1))
     from ...api import Result
     from ...training.many import configs_of, read_students, run_many
 
-    configs = configs_of(options_from(DistillConfig, args), read_students(args.students))
+    configs = configs_of(options, read_students(args.students))
     code = 0
     for name, result in run_many(configs).items():
         if isinstance(result, Result):

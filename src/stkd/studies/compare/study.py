@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ...core.errors import StkdError
 from ...core.files import write_atomic
+from ...core.processes import check_launch
 from .plan import Plan, plan
 from .results import record
 from .schedule import run_all
@@ -41,6 +42,7 @@ def compare(
     """
     if jobs is not None and jobs < 1:
         raise StkdError(f"--jobs must be at least 1, got {jobs}")
+    check_launch(devices=1)  # of each run
     todo = plan(comparison, out)
     if todo.out.exists() and not todo.out.is_dir():
         raise StkdError(f"{out} is a file; give --out a directory")
