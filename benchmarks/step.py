@@ -23,7 +23,7 @@ import stkd
 from stkd import models
 from stkd.runs.environment import environment
 from stkd.studies.bench.bare import bare_step
-from stkd.studies.bench.noise import random_data
+from stkd.studies.bench.random_data import random_data
 
 
 def benches() -> dict[str, list[str]]:

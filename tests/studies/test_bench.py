@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,11 @@ from torch import nn
 
 from stkd import models
 from stkd.core.errors import StkdError
-from stkd.studies.bench.apart import bare_loop
+from stkd.studies.bench import BenchResult, bench
 from stkd.studies.bench.bare import bare_step
+from stkd.studies.bench.bare_process import bare_loop
 from stkd.studies.bench.clock import Clock
-from stkd.studies.bench.noise import random_data
+from stkd.studies.bench.random_data import random_data
 from stkd.training.step import Step
 
 TINY = ["--teacher", "cnn4", "--student", "cnn2", "--batch-size", "8", "--pairs", "3", "--seconds", "0.01"]
@@ -114,3 +116,17 @@ def test_the_bare_loop_runs_apart_and_says_why_it_ended() -> None:
         assert rate(2) > 0 < rate(1)
     with pytest.raises(StkdError, match=r"bare loop ended: .*cnn5"), bare_loop("cnn5", "cnn2", data, 4, cpu):
         pass
+
+
+def test_the_result_is_typed_and_json_has_its_fields() -> None:
+    result = bench(
+        "cnn4", "cnn2", batch_size=8, pairs=1, seconds=0.01, compile="none", accelerator="cpu", precision="32"
+    )
+    assert isinstance(result, BenchResult)
+    ((bare, ours),) = result.pairs
+    assert (result.images_per_s, result.bare_images_per_s) == (ours, bare)
+    assert result.flops.share == pytest.approx(result.flops.achieved / result.flops.product_rate, abs=1e-3)
+    told = json.loads(json.dumps(result.as_dict()))
+    assert list(told) == [field.name for field in dataclasses.fields(BenchResult)]
+    assert told["flops"]["dtype"] == "float32"
+    assert told["memory"]["peak_bytes"] == result.memory.peak_bytes

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["show_bench", "show_catalogue", "show_predictions"]
+__all__ = ["show_catalogue", "show_predictions"]
 
 
 def show_predictions(predictions: list[dict[str, Any]]) -> None:
@@ -34,31 +34,3 @@ def show_catalogue(entries: list[dict[str, str]]) -> None:
     for entry in entries:
         table.add_row(*entry.values())
     Console().print(table)
-
-
-def show_bench(found: dict[str, Any]) -> None:
-    """Speed, its ratio to the bare loop, and where a step's time goes."""
-    console = Console()
-    console.print(
-        f"{found['teacher']} -> {found['student']}, {found['method']}, batch {found['batch_size']}, "
-        f"{found['image_size']} pixels, {found['precision']} on {found['device']}; random weights and images"
-    )
-    console.print(
-        f"[bold]{found['images_per_s']:.0f} images/s[/], {found['ratio']:.2f} times the bare float32 loop "
-        f"({found['bare_images_per_s']:.0f}); medians of {len(found['pairs'])} pairs"
-    )
-    table = Table(box=box.SIMPLE)
-    table.add_column("part")
-    table.add_column("ms", justify="right")
-    table.add_column("share", justify="right")
-    whole = sum(found["parts"].values())
-    for part, ms in found["parts"].items():
-        table.add_row(part.replace("_", " "), f"{ms:.2f}", f"{ms / whole:.1%}")
-    console.print(table)
-    flops, memory = found["flops"], found["memory"]
-    console.print(
-        f"{flops['achieved'] / 1e9:.0f} GFLOP/s, {flops['share']:.0%} of this device's matrix product in "
-        f"{flops['dtype']} ({flops['product_rate'] / 1e9:.0f}); a copy moves {memory['copy_bytes_per_s'] / 1e9:.1f} "
-        f"GB/s; peak memory {memory['peak_bytes'] / 2**30:.2f} GiB"
-    )
-    console.print(f"chosen: {found['speed']}", soft_wrap=True)

@@ -1,10 +1,9 @@
-"""The measurement: pairs of short runs in turn, the bare loop and the real step, so that a busy machine hits both."""
+"""Timing the bare loop and the real training step in turn, so that a busy machine disturbs both alike."""
 
 from __future__ import annotations
 
-import math
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -17,8 +16,6 @@ from ...core.config import DistillConfig
 from ...core.devices import make_fabric
 from ...core.errors import StkdError
 from ...data import DataSet
-from ...data import loader as loading
-from ...data.loader import Batch, TrainLoader
 from ...evaluation import macs
 from ...methods.selection import method_of, mix_of
 from ...models.files import ModelInfo
@@ -27,15 +24,16 @@ from ...runs.environment import environment
 from ...teachers.live import Teacher
 from ...training.learner import Job, Learner
 from ...training.samples import make_loader
-from ...training.step import Step
-from .apart import bare_loop
-from .clock import Clock, rate
-from .noise import random_data
+from .bare_process import bare_loop
+from .clock import rate
+from .parts import endless, milliseconds_by_part
+from .random_data import random_data
 from .rates import copy_rate, product_rate
+from .result import BenchResult, Flops, Memory
 
 __all__ = ["bench"]
 
-_LONG = 10**6  # epochs; as in a long run, everything that `auto` may choose pays
+_LONG = 10**6  # epochs: as in a long run, for which everything that `auto` may choose pays
 
 
 def bench(
@@ -52,7 +50,7 @@ def bench(
     accelerator: str = "auto",
     pairs: int = 5,
     seconds: float = 2.0,
-) -> dict[str, Any]:
+) -> BenchResult:
     """Time the training step of a pair on random weights and random images.
 
     Args:
@@ -61,14 +59,14 @@ def bench(
         batch_size: Images in a step.
         image_size: Side in pixels.
         classes: Number of classes.
-        precision, teacher_precision, compile, accelerator: As in `stkd distill`. Random weights tell nothing of how an
-            int8 teacher agrees with itself, so int8 is measured where it is asked for.
+        precision, teacher_precision, compile, accelerator: As in `stkd distill`. With random weights it cannot be told
+            whether an int8 teacher is accurate enough, so int8 is measured only where it is asked for.
         pairs: Runs of the bare loop and of the step, in turn.
         seconds: Length of one such run, about.
 
     Returns:
-        images_per_s, bare_images_per_s and ratio (medians over pairs), their single values, milliseconds of a step by
-        part, rates against those of the device, peak memory, what `auto` chose, and the environment.
+        Speeds of both loops and their ratio, milliseconds of a step by part, rates against those of the device, peak
+        memory, what `auto` chose, and the environment.
 
     Raises:
         StkdError: A name or number is wrong.
@@ -93,7 +91,7 @@ def bench(
         return _measure(config, data, pairs, seconds)
 
 
-def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -> dict[str, Any]:
+def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -> BenchResult:
     fabric = make_fabric(config)
     device = fabric.device
     options: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": 3, "image_size": data.size}
@@ -112,7 +110,7 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
     finally:
         run.close()
     learner.student.train()
-    batches = _forever(loader)
+    batches = endless(loader)
 
     def ours(steps: int) -> float:
         return rate(lambda: learner.make_step(next(batches)), device, steps)
@@ -124,62 +122,30 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
     flops = 2 * work * median(of_ours)
     dtype = torch.float32 if fabric.strategy.precision.precision.startswith("32") else torch.bfloat16
     peak = product_rate(device, dtype)
-    return {
-        "teacher": config.teacher,
-        "student": config.student,
-        "method": config.method,
-        "batch_size": config.batch_size,
-        "image_size": data.size,
-        "images_per_s": round(median(of_ours), 1),
-        "bare_images_per_s": round(median(of_bare), 1),
-        "ratio": round(median(b / a for a, b in speeds), 3),
-        "pairs": [[round(a, 1), round(b, 1)] for a, b in speeds],
-        "parts": _parts(learner.step, loader, min(20, counts[1][1])),
-        "flops": {"achieved": flops, "product_rate": peak, "share": round(flops / peak, 3), "dtype": str(dtype)[6:]},
-        "memory": {"peak_bytes": _peak_memory(device), "copy_bytes_per_s": copy_rate(device)},
-        "speed": learner.speed,
-        "precision": fabric.strategy.precision.precision,
-        "device": str(device),
-        "environment": environment(),
-    }
-
-
-def _forever(loader: TrainLoader) -> Iterator[Batch]:
-    epoch = 0
-    while True:
-        yield from loader.epoch(epoch)
-        epoch += 1
+    return BenchResult(
+        teacher=config.teacher,
+        student=config.student,
+        method=config.method,
+        batch_size=config.batch_size,
+        image_size=data.size,
+        images_per_s=round(median(of_ours), 1),
+        bare_images_per_s=round(median(of_bare), 1),
+        ratio=round(median(ours / bare for bare, ours in speeds), 3),
+        pairs=[(round(bare, 1), round(ours, 1)) for bare, ours in speeds],
+        parts=milliseconds_by_part(learner.step, loader, min(20, counts[1][1])),
+        flops=Flops(flops, peak, round(flops / peak, 3), str(dtype).removeprefix("torch.")),
+        memory=Memory(_peak_memory(device), copy_rate(device)),
+        speed=learner.speed,
+        precision=fabric.strategy.precision.precision,
+        device=str(device),
+        environment=environment(),
+    )
 
 
 def _steps(rate: Callable[[int], float], seconds: float) -> int:
     """Steps that take about so long, after warm-up."""
     rate(3)
     return max(2, round(seconds * rate(3)))
-
-
-def _parts(step: Step, loader: TrainLoader, steps: int) -> dict[str, float]:
-    """Milliseconds of a step in each part; waiting between the parts makes their sum a little longer than a step."""
-    clock, batches = Clock(loader.device), _forever(loader)
-    together = min(loader.at_once, loader.steps)
-    steps = math.ceil(steps / together) * together  # so that no batch is made that no step uses
-    fabric = step.state.fabric
-    places = [
-        (loading, "shifted", "augment"),
-        (loading, "resized_crop", "augment"),
-        (loading, "blend", "mix"),
-        (loading, "mix_images", "mix"),
-        (loading, "mix_labels", "mix"),
-        (step, "teach", "teacher"),
-        (step, "student", "student_forward"),
-        (fabric, "backward", "backward"),
-        (step.optimizer, "step", "optimizer"),
-    ]
-    draw, whole = clock.wrap("data", lambda: next(batches)), clock.wrap("rest", step)
-    with clock.on(*places):
-        for _ in range(steps):
-            whole(draw())
-    order = ("data", "augment", "mix", "teacher", "student_forward", "backward", "optimizer", "rest")
-    return {part: round(1000 * clock.seconds[part] / steps, 3) for part in order}
 
 
 def _peak_memory(device: torch.device) -> int:

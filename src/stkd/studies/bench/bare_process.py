@@ -1,9 +1,8 @@
-"""The bare loop in a process of its own, with none of the settings that the `stkd` command makes for itself."""
+"""The bare loop in a process of its own, so that nothing of stkd's settings and memory reaches it."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,21 +14,20 @@ import torch
 from ... import models
 from ...core.errors import StkdError
 from ...data import DataSet
-from ...runtime import ASKED
 from .bare import bare_step
 from .clock import rate
-from .noise import random_data
+from .random_data import random_data
 
 __all__ = ["bare_loop", "serve"]
 
-_SERVE = "from stkd.studies.bench.apart import serve; serve()"
+_SERVE = "from stkd.studies.bench.bare_process import serve; serve()"
 
 
 @contextmanager
 def bare_loop(
     teacher: str, student: str, data: DataSet, batch_size: int, device: torch.device
 ) -> Iterator[Callable[[int], float]]:
-    """A process that waits, and makes steps of the bare loop when it is told to.
+    """Start a process that makes steps of the bare loop on request.
 
     Args:
         teacher, student: Model names.
@@ -38,7 +36,7 @@ def bare_loop(
         device: Where it runs.
 
     Yields:
-        Tells it to make a number of steps, and returns steps per second.
+        A function that has a number of steps made and returns steps per second.
 
     Raises:
         StkdError: The process ended.
@@ -51,11 +49,10 @@ def bare_loop(
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
-    plain = {name: value for name, value in os.environ.items() if ASKED.get(name) != value}
     command, pipe = [sys.executable, "-c", _SERVE], subprocess.PIPE
     with (
         TemporaryFile("w+") as said,  # a pipe that nobody reads would stop the process once it is full
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, env=plain, text=True) as process,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, text=True) as process,
     ):
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None
@@ -78,7 +75,7 @@ def bare_loop(
 
 
 def serve() -> None:
-    """The process: options on its first line of input, then numbers of steps; a line of output answers each."""
+    """Main function of the process: reads options, then numbers of steps; answers each with a line."""
     options = json.loads(sys.stdin.readline())
     torch.set_num_threads(options["threads"])
     device = torch.device(options["device"])

@@ -1,0 +1,52 @@
+"""Milliseconds of each part of a training step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from ...data import loader as loading
+from ...data.loader import Batch, TrainLoader
+from ...training.step import Step
+from .clock import Clock
+
+__all__ = ["endless", "milliseconds_by_part"]
+
+_ORDER = ("data", "augment", "mix", "teacher", "student_forward", "backward", "optimizer", "rest")
+
+
+def endless(loader: TrainLoader) -> Iterator[Batch]:
+    """Batches of one epoch after the other."""
+    epoch = 0
+    while True:
+        yield from loader.epoch(epoch)
+        epoch += 1
+
+
+def milliseconds_by_part(step: Step, loader: TrainLoader, steps: int) -> dict[str, float]:
+    """Milliseconds of a step in each part; waiting between the parts makes their sum a little longer than a step.
+
+    Args:
+        step: The training step.
+        loader: Makes its batches.
+        steps: How many steps to time, about.
+    """
+    clock, batches = Clock(loader.device), endless(loader)
+    together = min(loader.at_once, loader.steps)
+    steps = math.ceil(steps / together) * together  # so that no batch is made that no step uses
+    places = [
+        (loading, "shifted", "augment"),
+        (loading, "resized_crop", "augment"),
+        (loading, "blend", "mix"),
+        (loading, "mix_images", "mix"),
+        (loading, "mix_labels", "mix"),
+        (step, "teach", "teacher"),
+        (step, "student", "student_forward"),
+        (step.state.fabric, "backward", "backward"),
+        (step.optimizer, "step", "optimizer"),
+    ]
+    draw, whole = clock.wrap("data", lambda: next(batches)), clock.wrap("rest", step)
+    with clock.on(*places):
+        for _ in range(steps):
+            whole(draw())
+    return {part: round(1000 * clock.seconds[part] / steps, 3) for part in _ORDER}
