@@ -127,7 +127,7 @@ def run_train(
     method = method_of(config)
     if method.uses_teacher:
         raise StkdError(f"method {config.method!r} needs a teacher; use 'stkd distill', or train with ce or mixup")
-    subject = Subject(config.model, "model.safetensors", model, config.weights, config.pretrained)
+    subject = Subject(config.model, "model.safetensors", model, config.weights, config.pretrained, config.model_options)
     return _run(config, method, subject, data, None, progress)
 
 
@@ -162,6 +162,7 @@ def run_distill(
             config,
             seed=config.seed + 1,
             teacher=None,
+            teacher_options=None,
             teacher_weights=out,
             more_teachers=None,
             teacher_shares=None,
@@ -180,7 +181,8 @@ def run_distill(
 
 def student_of(config: DistillConfig, module: nn.Module | None) -> Subject:
     """The student that a config names, or a module in its place."""
-    return Subject(config.student, "student.safetensors", module, config.student_weights, config.student_pretrained)
+    start, pretrained = config.student_weights, config.student_pretrained
+    return Subject(config.student, "student.safetensors", module, start, pretrained, config.student_options)
 
 
 def _run(

@@ -85,6 +85,7 @@ def test_failing_to_fetch_weights_is_one_line(name: str, tmp_path: Path, monkeyp
         raise OSError("no route to host\nand a long tail")
 
     monkeypatch.setattr(timm, "create_model", unreachable)
+    monkeypatch.setattr(timm.models, "load_model_config_from_hf", unreachable)
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(StkdError, match=r"network reachable.*no route to host$") as caught:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 import yaml
 
 from .errors import StkdError, unknown
+from .keywords import check_keywords
 
 __all__ = [
     "CacheConfig",
@@ -122,6 +123,9 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
             value = getattr(self, name, None)
             if value is not None and not value >= low:
                 raise StkdError(f"{name} must be at least {low}, got {value}")
+        for name in ("model_options", "teacher_options", "student_options"):
+            if (value := getattr(self, name, None)) is not None:
+                check_keywords(name, value)
         for name in ("lr", "clip_norm", "gamma"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -172,6 +176,7 @@ class TrainConfig(RunConfig):
     """
 
     model: str = _need("model by name, such as resnet20 or timm/resnet18; see 'stkd list models'")
+    model_options: dict[str, Any] | None = _opt(None, "keyword arguments of the model, such as drop_rate=0.1")
     weights: Path | None = _opt(None, "weights to start from: .safetensors, .pth or a run directory")
     pretrained: bool = _opt(False, "start from the published weights of a timm or torchvision model")
     method: str = _opt("ce", "ce, mixup to train on virtual samples, or dml")
@@ -186,6 +191,7 @@ class DistillConfig(RunConfig):
     """
 
     teacher: str | None = _opt(None, "teacher by name; not needed when the weights come from a run of stkd")
+    teacher_options: dict[str, Any] | None = _opt(None, "keyword arguments of the teacher's model")
     teacher_weights: Path | None = _opt(None, "the teacher's weights: .safetensors, .pth or a run directory")
     more_teachers: tuple[Path, ...] | None = _opt(None, "further teachers' weights; the logits are averaged")
     teacher_shares: tuple[float, ...] | None = _opt(None, "weights of the teachers in that average")
@@ -201,6 +207,7 @@ class DistillConfig(RunConfig):
     )
     teacher_cache: Path | None = _opt(None, "learn from the logits that 'stkd cache' wrote; needs no teacher")
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
+    student_options: dict[str, Any] | None = _opt(None, "keyword arguments of the student's model")
     student_weights: Path | None = _opt(None, "weights the student starts from")
     student_pretrained: bool = _opt(False, "start the student from published weights")
     generations: int = _opt(1, "students in a row, each taught by the one before (born-again networks)")
@@ -329,4 +336,6 @@ def plain_value(value: Any) -> Any:
     """A value as YAML has it: paths as text, tuples as lists."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, dict):
+        return {key: plain_value(v) for key, v in value.items()}
     return [plain_value(v) for v in value] if isinstance(value, tuple | list) else value

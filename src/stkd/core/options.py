@@ -8,12 +8,13 @@ import re
 from argparse import ArgumentError
 from collections.abc import Collection
 from functools import cache
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
 from .config import RunConfig, build, find_recipe, groups, hints, plain_value, read_recipe
 from .errors import StkdError, unknown
+from .keywords import KeywordsAction
 
 __all__ = ["Parser", "add_config", "add_options", "checked", "config_from", "options_from"]
 
@@ -70,12 +71,13 @@ def add_options(parser: Parser, config: type[RunConfig], names: Collection[str])
             # A flag that is not given must not hide what a recipe says, so the parser's defaults are all None.
             text = field.metadata["help"] + ("" if required or field.default is None else f" [{_shown(field.default)}]")
             kind = hints(config)[field.name]
+            mapping = any(get_origin(part) is dict for part in get_args(kind))
             group.add_argument(
                 f"--{field.name.replace('_', '-')}",
-                type=kind | None,
+                **({"action": KeywordsAction} if mapping else {"type": kind | None}),
                 default=None,
                 help=text.replace("%", "%%"),
-                metavar=_metavar(field.name, kind),
+                metavar="KEY=VALUE,..." if mapping else _metavar(field.name, kind),
             )
 
 

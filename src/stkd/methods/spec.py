@@ -50,6 +50,8 @@ def _typed(text: str, hint: Any, what: str) -> Any:
     except yaml.YAMLError:
         value = text
     allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if type(None) in allowed and text.lower() == "none":  # as `stkd list methods` shows it
+        return None
     if float in allowed:
         try:
             return float(text)  # YAML would take 1e-3 for a word

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .registry import create, default_lr, models
+from .registry import create, default_lr, models, recorded_name
 from .taps import POOLED, Taps, classifier, stages
 from .weights import load, read_state, save
 
@@ -15,6 +15,7 @@ __all__ = [
     "load",
     "models",
     "read_state",
+    "recorded_name",
     "save",
     "stages",
 ]

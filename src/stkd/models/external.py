@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..core.errors import StkdError, unknown
+from .names import hub_folder
 
-__all__ = ["create", "names"]
+__all__ = ["check_keywords", "create", "names", "timm_model_of"]
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models of torchvision that return more than logits in training."""
+
+RESERVED = frozenset(
+    {"num_classes", "in_chans", "in_channels"}
+    | {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args", "pretrained_strict"}
+    | {"checkpoint_path", "cache_dir", "weights", "weights_backbone", "progress"}
+    | {"features_only", "scriptable", "exportable", "no_jit", "device", "dtype"}
+)
+"""Keyword arguments that stkd sets itself, that fetch or read weights, or after which a model is no classifier."""
 
 
 def names(source: str) -> list[str]:
@@ -28,29 +40,100 @@ def names(source: str) -> list[str]:
 
 
 def create(
-    source: str, name: str, num_classes: int, in_channels: int, image_size: int | None, pretrained: bool
+    source: str,
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: int | None,
+    pretrained: bool,
+    options: Mapping[str, Any],
 ) -> nn.Module:
     """Build a model of another library; the arguments are those of `stkd.models.create`.
 
     Raises:
-        StkdError: Unknown source or name, a model that does not fit, or weights that cannot be fetched.
+        StkdError: Unknown source, name or keyword, a model that does not fit, or weights that cannot be fetched.
     """
     if source not in _SOURCES:
         raise unknown("model source", source, _SOURCES)
     full_name = f"{source}/{name}"
+    for key in options:
+        if key in RESERVED:
+            raise StkdError(f"{key} cannot be an option of {full_name}: stkd sets it itself, or has a flag for it")
     try:
-        model = _SOURCES[source](name, num_classes, in_channels, image_size, pretrained)
+        model = _SOURCES[source](name, num_classes, in_channels, image_size, pretrained, options)
         if image_size is not None:
             _check(model, num_classes, in_channels, image_size)
     except StkdError:
         raise
     # Builders and hub clients raise whatever they like; to the user each means that this model is not to be had.
     except Exception as error:
+        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if isinstance(error, TypeError) and refused is not None and refused[1] in options:
+            check_keywords(full_name, {refused[1]: None}, _keywords_of(source, name))
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         size = f" for images of {image_size}x{image_size}" if image_size is not None else ""
         weights = " with pretrained weights (is the network reachable?)" if pretrained else ""
         raise StkdError(f"cannot build {full_name}{size}{weights}: {reason}") from error
     return model
+
+
+def check_keywords(name: str, options: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse keyword arguments that a model does not have.
+
+    Args:
+        name: Of the model.
+        options: Keyword arguments.
+        known: Those that it has.
+
+    Raises:
+        StkdError: It does not have one of them; names the nearest.
+    """
+    for key in options:
+        if key not in known:
+            if not known:
+                raise StkdError(f"{name} has no options, got {key!r}; leave it out")
+            raise unknown(f"option of {name}", key, known)
+
+
+def _keywords_of(source: str, name: str) -> set[str]:
+    """Keyword arguments of the class of a model, which are most of those that its factory takes."""
+    with torch.device("meta"):
+        model = _SOURCES[source](name, 2, 3, None, False, {})
+    return set(inspect.signature(type(model)).parameters) - RESERVED
+
+
+def timm_model_of(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What hf/NAME is among timm's models.
+
+    Args:
+        name: OWNER/NAME on the hub, or a folder with a config.json.
+        options: Keyword arguments; they come before those of the configuration.
+
+    Returns:
+        "timm/ARCHITECTURE", and the keyword arguments to build it with.
+
+    Raises:
+        StkdError: The configuration cannot be had, or is of no model of timm.
+    """
+    import timm
+    from timm.models import load_model_config_from_hf
+
+    folder = hub_folder(name)
+    try:
+        if folder is not None:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            architecture, arguments = config.get("architecture"), config.get("model_args")
+        else:
+            _, architecture, arguments = load_model_config_from_hf(name)
+    except Exception as error:  # hub clients raise whatever they like
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        network = "" if folder is not None else " (is the network reachable?)"
+        raise StkdError(f"cannot read the configuration of hf/{name}{network}: {reason}") from error
+    if not isinstance(architecture, str) or not timm.is_model(architecture):
+        raise StkdError(f"hf/{name} is no model of timm ({architecture}); only those can be loaded")
+    # the size is that of the images at hand, see `_timm_model`
+    stored = {key: value for key, value in (arguments or {}).items() if key not in RESERVED | {"img_size"}}
+    return f"timm/{architecture}", {**stored, **options}
 
 
 def _check(model: nn.Module, num_classes: int, in_channels: int, image_size: int) -> None:
@@ -64,7 +147,14 @@ def _check(model: nn.Module, num_classes: int, in_channels: int, image_size: int
         raise ValueError(f"its output for one image is {shape}, not logits of shape {(1, num_classes)}")
 
 
-def _timm(name: str, num_classes: int, in_channels: int, image_size: int | None, pretrained: bool) -> nn.Module:
+def _timm(
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: int | None,
+    pretrained: bool,
+    keywords: Mapping[str, Any],
+) -> nn.Module:
     import timm
 
     architecture, _, tag = name.partition(".")
@@ -73,26 +163,51 @@ def _timm(name: str, num_classes: int, in_channels: int, image_size: int | None,
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise unknown(f"weights of timm/{architecture}", tag, tags)
+    return _timm_model(name, architecture, num_classes, in_channels, image_size, pretrained, keywords)
+
+
+def _hugging_face(
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: int | None,
+    pretrained: bool,
+    keywords: Mapping[str, Any],
+) -> nn.Module:
+    architecture = timm_model_of(name, {})[0].removeprefix("timm/")
+    folder = hub_folder(name)
+    place = f"local-dir:{folder}" if folder else f"hf-hub:{name}"
+    return _timm_model(place, architecture, num_classes, in_channels, image_size, pretrained, keywords)
+
+
+def _timm_model(
+    name: str,
+    architecture: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: int | None,
+    pretrained: bool,
+    keywords: Mapping[str, Any],
+) -> nn.Module:
+    import timm
+
     options: dict[str, Any] = {}
     if image_size is not None and timm.models.get_pretrained_cfg_value(architecture, "fixed_input_size"):
         options["img_size"] = image_size
     model: nn.Module = timm.create_model(
-        name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **options
+        name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **options | dict(keywords)
     )
     return model
 
 
-def _hugging_face(name: str, num_classes: int, in_channels: int, image_size: int | None, pretrained: bool) -> nn.Module:
-    import timm
-
-    # What the repository holds is known only after its configuration is fetched, hence no image size here.
-    model: nn.Module = timm.create_model(
-        f"hf-hub:{name}", pretrained=pretrained, num_classes=num_classes, in_chans=in_channels
-    )
-    return model
-
-
-def _torchvision(name: str, num_classes: int, in_channels: int, image_size: int | None, pretrained: bool) -> nn.Module:
+def _torchvision(
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: int | None,
+    pretrained: bool,
+    keywords: Mapping[str, Any],
+) -> nn.Module:
     import torchvision
 
     if name not in names("torchvision"):
@@ -112,7 +227,8 @@ def _torchvision(name: str, num_classes: int, in_channels: int, image_size: int 
         torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(check_hash=True, weights_only=True)
     else:
         options["num_classes"] = num_classes
-    model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
+    options["weights"] = "DEFAULT" if pretrained else None
+    model: nn.Module = torchvision.models.get_model(name, **options | dict(keywords))
     if pretrained:
         _replace_head(model, num_classes)
     if in_channels != 3:
@@ -137,6 +253,6 @@ def _replace_stem(model: nn.Module, in_channels: int) -> None:
     stem.in_channels = in_channels
 
 
-_Builder = Callable[[str, int, int, int | None, bool], nn.Module]
+_Builder = Callable[[str, int, int, int | None, bool, Mapping[str, Any]], nn.Module]
 
 _SOURCES: dict[str, _Builder] = {"timm": _timm, "torchvision": _torchvision, "hf": _hugging_face}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ from torch import nn
 
 from .. import models
 from ..core.errors import StkdError
+from ..core.keywords import check_keywords
 from . import weights
+from .names import check_name, needs_hub
 
 __all__ = ["ModelInfo", "find_weights", "load_model", "read_info", "save_model"]
 
@@ -28,7 +33,8 @@ class ModelInfo:
         classes: Class names, position = label.
         channels: Channels of its images.
         size: Side of its images in pixels.
-        mean, std: Normalisation of images scaled to 0..1.
+        mean, std: Normalisation of images scaled to 0..1, one number per channel.
+        options: Keyword arguments of the model, see `stkd.models.create`.
     """
 
     model: str
@@ -37,23 +43,79 @@ class ModelInfo:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def build(self) -> nn.Module:
-        """The model, with initial weights.
+        """The model, with initial weights; nothing is downloaded.
 
         Raises:
-            StkdError: There is none of this name.
+            StkdError: There is none of this name, or its name asks for a download.
         """
-        return models.create(self.model, num_classes=len(self.classes), in_channels=self.channels, image_size=self.size)
+        self.check_local()
+        return models.create(
+            self.model,
+            num_classes=len(self.classes),
+            in_channels=self.channels,
+            image_size=self.size,
+            options=self.options,
+        )
+
+    def check(self) -> None:
+        """Check that all values are possible, since whoever wrote a file could write anything into it.
+
+        Raises:
+            StkdError: One is not.
+        """
+        check_name(self.model)
+        if not isinstance(self.classes, tuple) or not self.classes:
+            raise StkdError("there are no class names")
+        for name in self.classes:
+            if not isinstance(name, str) or not name.strip() or not _printable(name):
+                raise StkdError(f"the class name {ascii(name)[:60]} is empty or has control characters")
+        if len(set(self.classes)) != len(self.classes):
+            raise StkdError("two classes have the same name")
+        for what, value, most in (("channels", self.channels, 4096), ("size", self.size, 4096)):
+            if type(value) is not int or not 1 <= value <= most:
+                raise StkdError(f"{what} is {value!r}; it must be a whole number from 1 to {most}")
+        for what, values in (("mean", self.mean), ("std", self.std)):
+            if not isinstance(values, tuple) or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+                raise StkdError(f"{what} must be a list of finite numbers")
+            if len(values) != self.channels:
+                raise StkdError(f"{what} has {len(values)} numbers for {self.channels} channels")
+        if min(self.std) <= 0:
+            raise StkdError(f"std must be positive, got {list(self.std)}")
+        check_keywords("options", self.options)
+
+    def check_local(self) -> None:
+        """Check that the model can be built without a download.
+
+        Raises:
+            StkdError: It cannot.
+        """
+        if needs_hub(self.model):
+            raise StkdError(
+                f"{self.model} would be fetched from the Hugging Face hub or read from a folder, which a file never "
+                f"causes; name the model yourself: --teacher {self.model}, or in Python "
+                f"stkd.models.create({self.model!r}, ...) and stkd.models.load"
+            )
+
+
+def _printable(text: str) -> bool:
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def save_model(module: nn.Module, path: Path, info: ModelInfo) -> None:
     """Write weights and what describes them to a safetensors file, whole or not at all."""
-    weights.save(module, path, {_KEY: json.dumps(asdict(info))})
+    fields = {key: value for key, value in asdict(info).items() if key != "options" or value}
+    weights.save(module, path, {_KEY: json.dumps(fields)})
 
 
 def read_info(path: Path) -> ModelInfo | None:
-    """What a safetensors file says of its model; None for other files and for files that say nothing."""
+    """What a safetensors file says of its model; None for other files and for files that say nothing.
+
+    Raises:
+        StkdError: What it says cannot be true.
+    """
     if path.suffix != ".safetensors":
         return None
     try:
@@ -65,9 +127,13 @@ def read_info(path: Path) -> ModelInfo | None:
         return None
     try:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
-        return ModelInfo(**fields)
-    except (ValueError, TypeError, AttributeError):
+        info = ModelInfo(**fields)
+        info.check()
+    except StkdError as error:
+        raise StkdError(f"the header of {path} is wrong: {error}; give another file") from None
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise StkdError(f"the header of {path} was not written by this version of stkd; give another file") from None
+    return info
 
 
 def find_weights(path: Path) -> Path:
@@ -97,6 +163,10 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
     if info is None:
         weights.read_state(file)  # a damaged file is the better thing to report
         raise StkdError(f"{file} does not say which model it holds; give a file or directory that stkd wrote")
+    try:
+        info.check_local()
+    except StkdError as error:
+        raise StkdError(f"{file}: {error}") from None
     try:
         module = info.build()
     except StkdError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,7 @@ def open_teacher(
     weights_path: Path | None,
     data: DataSet | ModelInfo,
     *,
+    options: Mapping[str, Any] | None = None,
     pretrained: bool = False,
     classes: Path | None = None,
     mean: tuple[float, ...] | None = None,
@@ -198,6 +199,7 @@ def open_teacher(
         name: Model name; may be left out when the weights say it.
         weights_path: .safetensors, .pth or a run directory.
         data: The data set it teaches on.
+        options: Keyword arguments of the model; None takes those that the weights name.
         pretrained: Use the published weights of a timm or torchvision model instead.
         classes: Text file of its class names, one a line.
         mean, std, size: What it was trained with, where that is neither in the weights nor the same as the data's.
@@ -212,22 +214,28 @@ def open_teacher(
     if name is None:
         if info is None:
             raise StkdError("--teacher is missing: the weights do not say which model they are for")
+        info.check_local()
         name = info.model
-    if info is not None and info.model != name:
+    if options is None and info is not None:
+        options = info.options
+    recorded, options = models.recorded_name(name, options)
+    if info is not None and info.model not in (name, recorded):
         raise StkdError(f"the teacher's weights are of {info.model}, not of {name}; give --teacher {info.model}")
     own = read_classes(classes) if classes is not None else info.classes if info is not None else data.classes
     channels = info.channels if info is not None else data.channels
     size = size or (info.size if info is not None else data.size)
     if pretrained and file is None and classes is None:
         raise StkdError("--teacher-pretrained needs --teacher-classes FILE with the names of its classes, one a line")
-    module = models.create(name, num_classes=len(own), in_channels=channels, image_size=size, pretrained=pretrained)
+    module = models.create(
+        name, num_classes=len(own), in_channels=channels, image_size=size, pretrained=pretrained, options=options
+    )
     if file is not None:
         weights.load(module, file)
     known = info if info is not None else data
     published = getattr(module, "pretrained_cfg", {}) if pretrained else {}
     mean = mean or tuple(published.get("mean", known.mean))
     std = std or tuple(published.get("std", known.std))
-    return Teacher(module, ModelInfo(name, own, channels, size, mean, std), data)
+    return Teacher(module, ModelInfo(name, own, channels, size, mean, std, options), data)
 
 
 def teacher_of(config: DistillConfig, data: DataSet | ModelInfo) -> Teacher:
@@ -237,11 +245,12 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo) -> Teacher:
         StkdError: A name, weights or classes are missing or do not fit.
     """
 
-    def one(name: str | None, path: Path | None) -> Teacher:
+    def one(name: str | None, path: Path | None, options: Mapping[str, Any] | None = None) -> Teacher:
         return open_teacher(
             name,
             path,
             data,
+            options=options,
             pretrained=config.teacher_pretrained,
             classes=config.teacher_classes,
             mean=config.teacher_mean,
@@ -249,7 +258,7 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo) -> Teacher:
             size=config.teacher_size,
         )
 
-    first = one(config.teacher, config.teacher_weights)
+    first = one(config.teacher, config.teacher_weights, config.teacher_options)
     if not config.more_teachers:
         return first
     return Ensemble([first, *(one(None, path) for path in config.more_teachers)], config.teacher_shares)

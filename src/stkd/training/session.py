@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,6 +39,7 @@ class Subject:
     module: nn.Module | None
     start: Path | None
     pretrained: bool
+    options: Mapping[str, Any] | None = None
 
     def build(self, data: DataSet) -> nn.Module:
         """The module."""
@@ -51,10 +53,15 @@ class Subject:
                 in_channels=data.channels,
                 image_size=data.size,
                 pretrained=self.pretrained,
+                options=self.options,
             )
         if self.start is not None:
             weights.load(module, find_weights(self.start))
         return module
+
+    def recorded(self) -> tuple[str, dict[str, Any]]:
+        """The name and options that are written beside its weights."""
+        return (self.name, {}) if self.module is not None else models.recorded_name(self.name, self.options)
 
 
 @dataclass(frozen=True)
@@ -120,11 +127,12 @@ def ready(
             "take --method fm, which learns from the teacher alone"
         )
     torch.manual_seed(config.seed)
-    module, name = subject.build(data), subject.name
+    module, (name, options) = subject.build(data), subject.recorded()
     if teacher is not None:
         sample = torch.zeros(2, data.channels, data.size, data.size)
         module, name = method.adapt(module, name, teacher.module, sample)
-    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std)
+    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options)
+    info.check()
     run.write_environment({"data": data.fingerprint, "device": str(fabric.device), "beside": list(beside)})
     job = Job(config, data, module, info, method, shared.mix, teacher, subject.weights_name)
     return Learner(job, run, fabric, shared.loader)
