@@ -8,9 +8,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from jsonargparse import Namespace
-
-from ..core.errors import Interrupted, LaunchError, StkdError, Terminated
+from ..core.errors import Interrupted, LaunchError, StkdError, Terminated, unknown
 from ..core.files import disk_full
 from ..core.options import Parser
 from ..core.processes import process_rank
@@ -33,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     tune_process()
     try:
         with messages_shown():
-            return _dispatch(_parser().parse_args(argv))
+            return _dispatch(sys.argv[1:] if argv is None else argv)
     except LaunchError as error:
         return _say(f"error: {error}", 2)  # by each process, since there may be no other
     except StkdError as error:
@@ -92,12 +90,16 @@ def _version() -> str:
     return f"stkd {__version__}"
 
 
-def _dispatch(args: Namespace) -> int:
-    name = args.command
-    if name is None:
-        _parser().print_help()
+def _dispatch(argv: list[str]) -> int:
+    known = _commands()
+    if argv and not argv[0].startswith("-") and argv[0] not in known:
+        raise unknown("command", argv[0], known)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
         return 0
-    return _commands()[name].run(args[name])
+    return known[args.command].run(args[args.command])
 
 
 def console() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 from argparse import ArgumentError
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
-from typing import Any, NoReturn, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -31,26 +31,55 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
-        raise StkdError(self._plain(message))
+        raise StkdError(self._problem(message, ex))
 
-    def _plain(self, message: str) -> str:
-        flags = [o[2:] for a in self._actions for o in a.option_strings if o.startswith("--")]
-        if found := re.search(r"nrecognized arguments: (\S+)", message):
-            name = found[1].removeprefix("--").partition("=")[0]
-            return str(unknown("option", name, flags)) if found[1].startswith("-") else f"unexpected {found[1]!r}"
-        if found := re.search(r"argument \w+: invalid choice: '(.*?)' \(choose from (.*?)\)", message):
-            return str(unknown("command", found[1], re.findall(r"[\w-]+", found[2])))
-        if found := re.search(r'Parser key "(.*?)":', message):
-            flag = found[1].split(".")[-1].replace("_", "-")
-            given = re.search(r"(?:Given value|Got value): (.*)", message)
-            wanted = re.search(r"Literal\[(.*?)\]", message)
-            kinds = [k for k in dict.fromkeys(re.findall(r"<class '(\w+)'>", message)) if k in _WORDS]
-            need = f"one of {wanted[1]}" if wanted else " or ".join(_WORDS[k] for k in kinds) or "another value"
-            return f"--{flag} must be {need}, got {given[1] if given else 'something else'}"
+    def _problem(self, message: str, error: Exception | None) -> str:
+        """What is wrong, in our words.
+
+        jsonargparse's exceptions have neither the name nor the value of an option as attributes; both stand in their
+        messages, the name in quotes, the value at the end of the first cause. What would be right is asked of the
+        parser.
+        """
+        if rest := message.partition("unrecognized arguments: ")[2]:
+            word = rest.split()[0]
+            flags = [flag[2:] for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+            name = word.removeprefix("--").partition("=")[0]
+            return str(unknown("option", name, flags)) if word.startswith("-") else f"unexpected {word!r}"
+        if rest := message.partition("arguments are required: ")[2]:
+            return f"missing: {', '.join(name.rpartition('.')[2] for name in rest.split(', '))}"
+        cause: BaseException | None = error
+        while cause is not None and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(error, TypeError) and " value: " in str(cause):
+            dest, value = message.split('"')[1].rpartition(".")[2], str(cause).rpartition(" value: ")[2]
+            return self._mismatch(dest, value)
         return " ".join(message.split())
 
+    def _mismatch(self, dest: str, value: str) -> str:
+        """A value of an argument that is not of its type."""
+        action = next(action for action in self._all_actions() if action.dest == dest)
+        name = action.option_strings[-1] if action.option_strings else dest
+        return f"{name} must be {_expected(action._typehint)}, got {value}"  # type: ignore[attr-defined]
 
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list such as [0.5,0.75]"}
+    def _all_actions(self) -> Iterator[argparse.Action]:
+        """Actions of this parser and of those of its subcommands."""
+        for action in self._actions:
+            yield action
+            if isinstance(action.choices, dict):
+                for parser in action.choices.values():
+                    yield from parser._all_actions()
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list such as [0.5,0.75]"}
+
+
+def _expected(kind: Any) -> str:
+    """A type in words."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(repr(choice) for choice in get_args(kind))}"
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    words = [_expected(part) if get_origin(part) is Literal else _KINDS.get(get_origin(part) or part) for part in parts]
+    return " or ".join(word for word in words if word) or "another value"
 
 
 def add_config(parser: Parser, config: type[RunConfig]) -> None:
@@ -156,7 +185,7 @@ def checked(config: type[RunConfig], options: dict[str, Any]) -> dict[str, Any]:
     try:
         typed = vars(parser.parse_object(plain, defaults=False))
     except ArgumentError as error:
-        parser.error(str(error))
+        parser.error(str(error), error)
     return {k: v for k, v in typed.items() if k in names and v is not None}
 
 

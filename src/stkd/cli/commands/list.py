@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 from jsonargparse import Namespace
 
@@ -13,7 +14,8 @@ SUMMARY = "list methods, models, data sets, recipes or comparisons"
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("what", choices=["methods", "models", "data", "recipes", "comparisons"], help="what to list")
+    kinds = Literal["methods", "models", "data", "recipes", "comparisons"]
+    parser.add_argument("what", type=kinds, metavar="WHAT", help="methods, models, data, recipes or comparisons")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

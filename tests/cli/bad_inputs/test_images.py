@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PIL import Image
+
+
+def broken_picture(place: Any) -> None:
+    place.path("pictures/cat/3.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing of use")
+
+
+def cut_picture(place: Any) -> None:
+    Image.effect_noise((64, 64), 80).convert("RGB").save(place.path("whole.jpg"))
+    place.cut("whole.jpg", "pictures/dog/cut.jpg")
+
+
+def teacher_of_colours(place: Any) -> None:
+    place.text("classes.txt", "\n".join(f"class {i}" for i in range(10)))
+    place.weights("rgb.pth", channels=3)
+
+
+ROWS: dict[str, tuple[Any, ...]] = {
+    "corrupt": ("train --data folder:{pictures}", "3.png is broken or no image", "replace", broken_picture),
+    "truncated": ("train --data folder:{pictures}", "cut.jpg is broken", "replace", cut_picture),
+    "empty-folder": (
+        "train --data folder:{empty}",
+        "has no images",
+        "give a folder of images",
+        lambda place: place.path("empty").mkdir(),
+    ),
+    "empty-class": (
+        "train --data folder:{pictures}",
+        "emu has no images",
+        "add some or remove",
+        lambda place: place.path("pictures/emu").mkdir(),
+    ),
+    "unlabelled-with-kd": (
+        "distill --data folder:{loose} --method kd --teacher cnn4 --teacher-weights {rgb.pth} "
+        "--teacher-classes {classes.txt}",
+        "'kd' needs labels",
+        "--method fm",
+        lambda place: place.unlabelled(),
+        teacher_of_colours,
+    ),
+    "unlabelled-alone": ("train --data folder:{loose}", "needs labels", lambda place: place.unlabelled()),
+    "predict-text": (
+        "predict {student_run} {a.png}",
+        "a.png is broken or no image",
+        lambda place: place.text("a.png"),
+    ),
+    "predict-missing": ("predict {student_run} {nowhere.png}", "nowhere.png cannot be read", "check the file"),
+    "predict-folder": ("predict {student_run} {pictures}", "pictures"),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_image(row: tuple[Any, ...], refused: Any) -> None:
+    refused(*row)
