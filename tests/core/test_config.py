@@ -16,14 +16,12 @@ from stkd.core.config import (
     RunConfig,
     TrainConfig,
     build,
-    find_recipe,
     groups,
-    read_recipe,
-    recipes,
     to_yaml,
 )
 from stkd.core.errors import StkdError
 from stkd.core.options import checked, config_from
+from stkd.core.recipes import find_recipe, read_recipe, recipes
 from stkd.models import default_lr
 
 

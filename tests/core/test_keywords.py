@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from stkd.cli.main import _parser
-from stkd.core.config import DistillConfig, TrainConfig, build, read_recipe, to_yaml
+from stkd.core.config import DistillConfig, TrainConfig, build, to_yaml
 from stkd.core.errors import StkdError
 from stkd.core.keywords import check_keywords, parse_keywords
 from stkd.core.options import checked, config_from
+from stkd.core.recipes import read_recipe
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..core.config import recipes
+from ..core.recipes import recipes
 
 __all__ = ["catalogue"]
 

@@ -1,4 +1,4 @@
-"""Fabric for the device, precision and processes that a run asks for."""
+"""Devices: Fabric for the one that a run asks for, and what is fast on it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ import logging
 import warnings
 from typing import Any
 
+import torch
+
 from ..training.bfloat16 import BFloat16
 from .config import RunConfig
 from .errors import StkdError
 from .fabric import Fabric, Logger, TensorBoardLogger
-from .precision import fast_bfloat16
 from .processes import check_launch
 
-__all__ = ["make_fabric"]
+__all__ = ["fast_bfloat16", "make_fabric"]
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is faster than float32 on a device, rather than merely emulated."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
 
 
 def _loggers(config: RunConfig) -> list[Logger]:

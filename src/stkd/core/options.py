@@ -12,9 +12,10 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
-from .config import RunConfig, build, find_recipe, groups, hints, plain_value, read_recipe
+from .config import RunConfig, build, groups, hints, plain_value
 from .errors import StkdError, unknown
 from .keywords import KeywordsAction
+from .recipes import find_recipe, read_recipe
 
 __all__ = ["Parser", "add_config", "add_options", "checked", "config_from", "options_from"]
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ..core.precision import fast_bfloat16
+from ..core.devices import fast_bfloat16
 from ..data.base import DataSet, Split
 from ..data.loader import affine, eval_batches
 from .corruptions import CORRUPTIONS, SEVERITIES, corrupt

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.config import DistillConfig
+from ..core.devices import fast_bfloat16
 from ..core.errors import StkdError
 from ..core.fabric import Fabric
-from ..core.precision import fast_bfloat16
 from ..core.processes import process_rank
 from ..data.loader import TrainLoader
 from ..methods import Method

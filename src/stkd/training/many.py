@@ -11,10 +11,11 @@ from typing import Any
 from torch import nn
 
 from ..api import Result, conclude, given, module_of, name_of, options_of_teacher, student_of
-from ..core.config import DistillConfig, OptimOptions, build, read_mapping
+from ..core.config import DistillConfig, OptimOptions, build
 from ..core.devices import make_fabric
 from ..core.errors import StkdError, unknown
 from ..core.options import checked
+from ..core.recipes import read_mapping
 from ..data import DataSet
 from ..methods import Method
 from ..methods.selection import method_of, mix_of

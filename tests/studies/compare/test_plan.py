@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from stkd.core.config import DistillConfig, find_recipe, read_recipe, recipes
+from stkd.core.config import DistillConfig
 from stkd.core.errors import StkdError
+from stkd.core.recipes import find_recipe, read_recipe, recipes
 from stkd.studies.compare.plan import plan
 from stkd.studies.compare.spec import Comparison
 from stkd.studies.compare.study import compare

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stkd.core.config import find_recipe, read_recipe, recipes
 from stkd.core.errors import StkdError
+from stkd.core.recipes import find_recipe, read_recipe, recipes
 from stkd.studies.compare.spec import Comparison, items
 
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
-from ...core.config import DistillConfig, find_recipe, read_recipe
+from ...core.config import DistillConfig
 from ...core.options import Parser, add_options
+from ...core.recipes import find_recipe, read_recipe
 from ...studies.compare.spec import SHARED, Comparison
 
 SUMMARY = "compare methods, students and seeds under one budget"

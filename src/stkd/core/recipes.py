@@ -1,0 +1,72 @@
+"""Recipes: YAML files of options, those that come with stkd and a user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import StkdError, unknown
+
+__all__ = ["find_recipe", "read_mapping", "read_recipe", "recipes"]
+
+
+def find_recipe(name: str, folder: str = "") -> Path:
+    """The file of a recipe: a path, or the name of one that comes with stkd.
+
+    Args:
+        name: Path ending in .yaml, or name.
+        folder: Where named ones lie among the recipes: "" for single runs, "compare" for comparisons.
+
+    Raises:
+        StkdError: There is no such recipe.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise StkdError(f"recipe {name} does not exist; give a YAML file, or one of {', '.join(recipes(folder))}")
+        return path
+    shipped = recipes(folder)
+    if name not in shipped:
+        raise unknown("recipe", name, shipped)
+    return shipped[name]
+
+
+def recipes(folder: str = "") -> dict[str, Path]:
+    """Recipes that come with stkd, by name; `folder` is "" for single runs, "compare" for comparisons."""
+    here = Path(__file__).parents[1]  # of the package
+    # beside the package when installed, at the root of the repository in an editable install
+    shipped = next(f for f in (here / "recipes", here.parents[1] / "recipes") if f.is_dir())
+    return {p.stem: p for p in sorted((shipped / folder).glob("*.yaml"))}
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Options of a YAML recipe.
+
+    Raises:
+        StkdError: The file is not a mapping of options.
+    """
+    content = read_mapping(path, "recipe")
+    if content is None:
+        raise StkdError(f"recipe {path} must be lines of 'option: value', such as 'epochs: 60'")
+    return {k.replace("-", "_"): v for k, v in content.items()}
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
+    """A YAML file of names and values; None where it holds something else.
+
+    Args:
+        path: The file.
+        what: What it is, in a word, for messages.
+
+    Raises:
+        StkdError: It cannot be read.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StkdError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise StkdError(f"cannot read {what} {path}: {error.strerror}") from None
+    return content if isinstance(content, dict) and all(isinstance(k, str) for k in content) else None
