@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +10,55 @@ from ..core.errors import StkdError
 
 try:
     import gradio as gr
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 except ImportError:
     raise StkdError("the explore page needs Gradio; pip install 'stkd[explore]'") from None
 
 from .bars import STYLE, bars, problem
 from .explorer import Explorer
+from .uploads import LARGEST, own_cache, uploaded
 
 __all__ = ["build", "serve"]
 
 _SLOTS = 4  # most images in one virtual sample
-_LARGEST = "16mb"  # of an uploaded file
+_HOSTS = ["127.0.0.1", "localhost"]  # names that the page answers to; others may be a foreign site's that lead here
 
 
 def _picture(**options: Any) -> Any:
-    """An image that stays a file: stkd decodes it, with its own limits, and nothing else does.
+    """An image that stays a file: stkd alone decodes it, within its own limits.
 
     Its options must not be updated later: Gradio would put one in its place that reads the file's header first.
     """
     kept: dict[str, Any] = {"type": "filepath", "image_mode": None, "format": "png"}
     picture = gr.Image(**kept, sources=["upload", "clipboard"], elem_classes="pixels", buttons=[], **options)
-    picture.preprocess = lambda payload: None if payload is None else payload.path
+    cache = Path(picture.GRADIO_CACHE)
+
+    def preprocess(payload: Any) -> str | None:
+        if payload is None:
+            return None
+        try:
+            return uploaded(str(payload.path), cache)
+        except StkdError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    picture.preprocess = preprocess
     return picture
+
+
+def _without_downloads(page: Any) -> None:
+    """Refuse requests that name a web address in place of a file: Gradio would fetch it."""
+
+    def guarded(move: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        async def to_cache(place: Any) -> Any:
+            if str(place).lower().startswith(("http:", "https:")):
+                raise gr.Error("this page fetches nothing from other places", print_exception=False)
+            return await move(place)
+
+        return to_cache
+
+    for block in page.blocks.values():
+        block.async_move_resource_to_block_cache = guarded(block.async_move_resource_to_block_cache)
 
 
 def build(explorer: Explorer, title: str) -> Any:
@@ -130,6 +159,7 @@ def build(explorer: Explorer, title: str) -> Any:
             trigger_mode="always_last",
             **quiet,
         )
+    _without_downloads(page)
     return page
 
 
@@ -147,6 +177,7 @@ def serve(explorer: Explorer, title: str, port: int | None = None) -> tuple[Any,
     Raises:
         StkdError: The port is taken.
     """
+    own_cache()
     page = build(explorer, title)
     # Gradio's own themes name web fonts; these are on every machine.
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -159,7 +190,8 @@ def serve(explorer: Explorer, title: str, port: int | None = None) -> tuple[Any,
             quiet=True,
             theme=theme,
             css=STYLE,
-            max_file_size=_LARGEST,
+            max_file_size=LARGEST,
+            app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)]},
             state_session_capacity=50,
             footer_links=[],
             run_history=False,
