@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from stkd.methods import parse
-from stkd.report.looks import COLOURS
+from stkd.report.styles import COLOURS
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "ablations.svg"

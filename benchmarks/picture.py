@@ -11,10 +11,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from stkd.report.looks import looks
-from stkd.report.page import Section, page
-from stkd.report.parts import figure
-from stkd.report.plots import dots
+from stkd.report.page import Figure, Section, render
+from stkd.report.plots.curves import dots
+from stkd.report.styles import styles
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,11 +24,12 @@ def main() -> None:
     teacher, students = rows[0], rows[1:]
     accuracies = {row["name"]: row["accuracies"] for row in students}
     smaller = round(teacher["params"] / students[0]["params"])
-    plot = dots(accuracies, "test accuracy", looks(accuracies), teacher["accuracies"][0])
+    plot = dots(accuracies, "test accuracy", styles(accuracies), teacher["accuracies"][0])
     caption = f"A student {smaller} times smaller than its teacher; every seed, and mean ± standard deviation."
     with tempfile.TemporaryDirectory() as folder:
         html = Path(folder) / "picture.html"
-        plain = page("Four ways to teach a small student", "", [Section("seeds", "digits", [figure(plot, caption)])])
+        seeds = Section("seeds", "digits", {0: {"figure": Figure(plot, caption)}})
+        plain = render("Four ways to teach a small student", [], [seeds])
         html.write_text(plain.replace("</style>", "section { margin: 0 } h2, .tools, footer { display: none }</style>"))
         chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         quiet = ["--disable-background-networking", "--no-first-run", f"--user-data-dir={folder}/profile"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from stkd.evaluation import class_similarity, correlation, likest_pairs, structure_correlation
+from stkd.evaluation import class_similarity, correlation, most_similar_pairs, similarity_correlation
 
 
 def answers(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,12 +29,12 @@ def test_correlation_of_off_diagonal_entries_is_scipys() -> None:
     one, other = class_similarity(*answers(0)), class_similarity(*answers(1))
     off = [(i, j) for i in range(5) for j in range(5) if i != j]
     a, b = [float(one[p]) for p in off], [float(other[p]) for p in off]
-    found = structure_correlation(one, other)
+    found = similarity_correlation(one, other)
     assert found["pearson"] == pytest.approx(stats.pearsonr(a, b)[0])
     assert found["spearman"] == pytest.approx(stats.spearmanr(a, b)[0])
     other.fill_diagonal_(9)
-    assert structure_correlation(one, other) == found
-    assert structure_correlation(one, one) == {"pearson": pytest.approx(1), "spearman": pytest.approx(1)}
+    assert similarity_correlation(one, other) == found
+    assert similarity_correlation(one, one) == {"pearson": pytest.approx(1), "spearman": pytest.approx(1)}
 
 
 def test_classes_without_images_are_left_out() -> None:
@@ -44,7 +44,7 @@ def test_classes_without_images_are_left_out() -> None:
     assert one[3].isnan().all()
     keep = torch.tensor([0, 1, 2, 4])
     off = ~torch.eye(5, dtype=torch.bool)[keep]
-    assert structure_correlation(one, other) == correlation(one[keep][off], other[keep][off])
+    assert similarity_correlation(one, other) == correlation(one[keep][off], other[keep][off])
 
 
 def test_no_correlation_of_constants() -> None:
@@ -52,7 +52,7 @@ def test_no_correlation_of_constants() -> None:
     assert correlation(torch.ones(1), torch.ones(1)) == {"pearson": None, "spearman": None}
 
 
-def test_likest_pairs() -> None:
+def test_most_similar_pairs() -> None:
     similarity = torch.tensor([[0.7, 0.1, 0.2], [0.05, 0.9, 0.05], [0.3, 0.0, 0.7]])
-    assert likest_pairs(similarity, 2) == [(0, 2), (0, 1)]
-    assert likest_pairs(similarity, 99) == [(0, 2), (0, 1), (1, 2)]
+    assert most_similar_pairs(similarity, 2) == [(0, 2), (0, 1)]
+    assert most_similar_pairs(similarity, 99) == [(0, 2), (0, 1), (1, 2)]

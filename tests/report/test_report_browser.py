@@ -13,7 +13,7 @@ import pytest
 
 from stkd.evaluation import CORRUPTIONS
 from stkd.report import write_report
-from stkd.runs.evaluation import keep_evaluation
+from stkd.runs.evaluation import current_evaluation
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'stkd[dev]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -82,16 +82,17 @@ def report(comparison: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def evil_report(evil_run: Path) -> Path:
-    """With an evaluation, as `stkd evaluate --robustness --ood` leaves it."""
+    """With robustness and foreign images, as if `stkd evaluate --robustness --ood` had measured them."""
     shares = [0.05] * 20
     ood = {"auroc": 0.5, "mean_confidence": 0.5, "foreign_confidence": 0.5}
     ood |= {"histogram": shares, "foreign_histogram": shares}
-    spoilt = {"top1": {name: [0.5] * 5 for name in CORRUPTIONS}, "mean_top1": 0.5, "clean_top1": 0.9}
+    corrupted = {"top1": {name: [0.5] * 5 for name in CORRUPTIONS}, "mean_top1": 0.5, "clean_top1": 0.9}
     models = ("model", "teacher", "alone")
-    found: dict[str, Any] = {"robustness": dict.fromkeys(models, spoilt)}
-    found["ood"] = {"data": "<img src=x onerror=alert(1)>", "images": 9, **dict.fromkeys(models, ood)}
-    keep_evaluation(evil_run, found)
-    return write_report(evil_run)
+    parts = {"robustness": dict.fromkeys(models, corrupted)}
+    parts["ood"] = {"data": "<img src=x onerror=alert(1)>", "images": 9, **dict.fromkeys(models, ood)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stkd.report.run.current_evaluation", lambda run: {**current_evaluation(run), **parts})
+        return write_report(evil_run)
 
 
 def column(page: Any, name: str) -> list[str]:

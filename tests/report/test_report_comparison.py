@@ -13,8 +13,8 @@ import pytest
 
 from stkd.core.errors import StkdError
 from stkd.report import write_report
-from stkd.report.record import panels_of, read_record
-from stkd.runs.evaluation import keep_evaluation
+from stkd.report.comparison_record import panels_of, read_record
+from stkd.runs.evaluation import evaluate_run, read_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def test_page_is_one_small_file_that_asks_for_nothing(page: str) -> None:
 
 def test_every_method_is_in_the_table_with_its_numbers(page: str, comparison: Path) -> None:
     record = read_record(comparison)
-    text = body(page)
+    text = html.unescape(body(page))
     for cell in record["cells"]:
-        assert html.escape(cell["method"]) in text
+        assert cell["method"] in text
         assert f"{100 * cell['mean']['top1']:.2f}" in text
     assert f"{100 * record['teachers']['digits']['test']['top1']:.2f}" in text
 
@@ -48,7 +48,9 @@ def test_failed_seeds_are_shown_with_their_reason(page: str) -> None:
 
 def test_names_are_text_and_never_html(page: str) -> None:
     assert "<img src=x" not in page
-    for plot in re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL):
+    plots = re.findall(r'Plotly\.newPlot\(\s+"[\w-]+",\s+(\[.*?\}\]),\s+\{', page, re.DOTALL)
+    assert len(plots) == page.count('class="plotly-graph-div"') > 8
+    for plot in plots:
         assert "<" not in plot
         assert "<img" not in json.dumps(json.loads(plot))  # plotly would take names for HTML
 
@@ -74,22 +76,23 @@ def test_sections_of_predictions_are_there(page: str) -> None:
 def test_what_was_evaluated_of_the_runs_is_on_the_page(comparison: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(comparison, tmp_path / "comparison"))
 
-    def measured(top1: float) -> dict[str, Any]:
-        return {"top1": {"fog": [top1] * 5}, "mean_top1": top1, "clean_top1": 0.9}
-
-    for spec, top1 in (("ce", 0.1234), ("kd", 0.2345)):
-        keep_evaluation(copy / f"{spec}-0", {"robustness": {"model": measured(top1), "teacher": measured(0.5432)}})
+    means = set()
+    for run in (copy / "ce-0", copy / "kd-1"):  # the second is not of the first seed, whose predictions are shown
+        means |= {m["mean_top1"] for m in evaluate_run(run, corrupted=True)["robustness"].values()}
     text = body(write_report(copy).read_text())
     table = text[text.index('id="robustness"') : text.index('id="again"')]
-    for number in ("12.34", "23.45", "54.32"):
-        assert f">{number}<" in table
+    assert len(means) == 3
+    for mean_top1 in means:
+        assert f">{100 * mean_top1:.2f}<" in table
     assert 'id="foreign"' not in text
 
 
 def test_a_second_page_looks_at_no_model(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_report(comparison)
-    monkeypatch.setattr("stkd.report.evidence.open_run", pytest.fail)
-    write_report(comparison)
+    page = write_report(comparison).read_text()
+    monkeypatch.setattr("stkd.runs.evaluation.open_run", pytest.fail)
+    assert write_report(comparison).read_text() == page
+    shown = read_evaluation(comparison / "ce-0", teacher=comparison / "teacher")
+    assert f">{shown['calibration']['scaled_ece']:.3f}<" in page
 
 
 def test_of_many_methods_few_are_drawn(comparison: Path) -> None:
@@ -101,7 +104,7 @@ def test_of_many_methods_few_are_drawn(comparison: Path) -> None:
     assert {"alone", panel.best().name, panel.best("stkd").name} <= set(drawn)  # type: ignore[union-attr]
 
 
-def spoilt(comparison: Path, folder: Path, **changes: Any) -> Path:
+def altered(comparison: Path, folder: Path, **changes: Any) -> Path:
     record = json.loads((comparison / "comparison.json").read_text())
     (folder / "comparison.json").write_text(json.dumps({**record, **changes}))
     return folder
@@ -109,23 +112,25 @@ def spoilt(comparison: Path, folder: Path, **changes: Any) -> Path:
 
 def test_records_that_cannot_be_shown_are_one_line(comparison: Path, tmp_path: Path) -> None:
     with pytest.raises(StkdError, match="another version of stkd"):
-        write_report(spoilt(comparison, tmp_path, schema=99))
+        write_report(altered(comparison, tmp_path, schema=99))
     with pytest.raises(StkdError, match="is damaged; run the comparison again"):
-        write_report(spoilt(comparison, tmp_path, cells=[{"data": "digits"}]))
+        write_report(altered(comparison, tmp_path, cells=[{"data": "digits"}]))
     with pytest.raises(StkdError, match="is finished; run it again to go on"):
-        write_report(spoilt(comparison, tmp_path, cells=[]))
+        write_report(altered(comparison, tmp_path, cells=[]))
     (tmp_path / "comparison.json").write_text("{")
     with pytest.raises(StkdError, match="is damaged"):
         write_report(tmp_path)
 
 
-def test_a_comparison_without_teacher_data_or_models_still_has_a_page(comparison: Path, tmp_path: Path) -> None:
+def test_a_comparison_without_models_still_has_a_page(
+    comparison: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = Path(shutil.copytree(comparison, tmp_path / "moved"))
     for weights in folder.glob("*-*/student.safetensors"):
         weights.unlink()
-    for kept in folder.glob("*-*/report.json"):
-        kept.unlink()
-    text = body(write_report(folder).read_text())
+    with caplog.at_level("WARNING", "stkd"):
+        text = body(write_report(folder).read_text())
+    assert "the page shows no predictions of alone, cnn2 on digits: " in caplog.text
     assert "No predictions of alone" in text
     assert "Every seed" in text
     assert "Reliability" not in text
@@ -135,6 +140,6 @@ def test_several_students_can_be_chosen_from(comparison: Path, tmp_path: Path) -
     folder = Path(shutil.copytree(comparison, tmp_path / "two"))
     record = json.loads((folder / "comparison.json").read_text())
     record["cells"] += [{**cell, "student": "cnn1"} for cell in record["cells"]]
-    text = write_report(spoilt(folder, folder, cells=record["cells"])).read_text()
+    text = write_report(altered(folder, folder, cells=record["cells"])).read_text()
     assert re.findall(r"<option[^>]*>(.*?)</option>", text) == ["cnn2 on digits", "cnn1 on digits"]
     assert {"0", "1"} == set(re.findall(r'data-panel="(\d)"', text))

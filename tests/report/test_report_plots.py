@@ -2,67 +2,82 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
-import plotly.graph_objects as go
 import pytest
 
-from stkd.report.looks import COLOURS, TEACHER, looks
-from stkd.report.plots import Point, curves, dots, pareto, tradeoff
-from stkd.report.plots_of_predictions import class_changes, heat_map, reliability
-from stkd.report.plots_under_stress import (
+from stkd.report.plots.curves import Point, curves, dots, pareto, tradeoff
+from stkd.report.plots.predictions import class_changes, heat_map, reliability
+from stkd.report.plots.robustness import (
     by_corruption,
     by_severity,
+    class_transition,
     confidences,
     corruption_map,
     lines_along,
-    pair_along,
 )
+from stkd.report.styles import COLOURS, INK, TEACHER, styles
 
-LOOKS = looks(["alone", "kd"])
-BINS = {"confidence": [0.3, 0.9], "accuracy": [0.2, 0.95], "count": [10.0, 90.0]}
+STYLES = styles(["alone", "kd"])
+BINS = [{"confidence": 0.3, "accuracy": 0.2, "count": 10}, {"confidence": 0.9, "accuracy": 0.95, "count": 90}]
 RUNS = {
     "alone": [[{"epoch": 1, "test_top1": 0.2}, {"epoch": 2}, {"epoch": 3, "test_top1": 0.5}]] * 2,
     "kd": [[{"epoch": 3, "test_top1": 0.6}], [{"epoch": 3, "test_top1": float("nan")}, {"epoch": 4}]],
 }
-FIGURES = {
-    "curves": curves(RUNS, "test_top1", "test accuracy", LOOKS, 0.9),
-    "nothing": curves({"kd": [[]]}, "test_top1", "test accuracy", LOOKS, 0.9),
-    "dots": dots({"alone": [0.4, 0.5], "kd": [0.6]}, "test accuracy", LOOKS, 0.9),
-    "tradeoff": tradeoff(
-        [Point("alone", "a", 10, 0.5, 0.1, LOOKS["alone"]), Point("t", "t", 900, 0.9, 0, TEACHER)], "x", "y"
+FIGURES: dict[str, Callable[[], Any]] = {
+    "curves": lambda: curves(RUNS, "test_top1", "test accuracy", STYLES, 0.9),
+    "nothing": lambda: curves({"kd": [[]]}, "test_top1", "test accuracy", STYLES, 0.9),
+    "dots": lambda: dots({"alone": [0.4, 0.5], "kd": [0.6]}, "test accuracy", STYLES, 0.9),
+    "tradeoff": lambda: tradeoff(
+        [Point("alone", "a", 10, 0.5, 0.1, STYLES["alone"]), Point("t", "t", 900, 0.9, 0, TEACHER)], "x", "y"
     ),
-    "reliability": reliability({"kd": BINS}, LOOKS),
-    "heat map": heat_map("kd", [[0.8, 0.2], [None, None]], ["a", "b"]),
-    "changes": class_changes([str(i) for i in range(50)], [i / 50 - 0.5 for i in range(50)], "kd minus alone"),
-    "by severity": by_severity({"alone": [0.9, 0.5], "kd": [0.8, 0.6]}, LOOKS),
-    "by corruption": by_corruption({"kd": {"glass_blur": [0.4, 0.2], "fog": [0.6, 0.2]}}, LOOKS),
-    "corruptions": corruption_map("kd", {"glass_blur": [0.4, 0.2], "fog": [0.6, 0.2]}, 0.6),
-    "confidences": confidences([0.25, 0.75], [1, 0], "<others>"),
-    "along": lines_along([0, 0.5, 1], {"kd": [0.9, 0.5, 0.9]}, "same answer", LOOKS),
-    "pair": pair_along([0, 1], ("<a>", "b"), {"kd": [[0.9, 0], [0, 0.8]]}, LOOKS),
+    "reliability": lambda: reliability({"kd": BINS}, STYLES),
+    "heat map": lambda: heat_map("kd", [[0.8, 0.2], [None, None]], ["a", "b"]),
+    "changes": lambda: class_changes([str(i) for i in range(50)], [i / 50 - 0.5 for i in range(50)], "kd minus alone"),
+    "by severity": lambda: by_severity({"alone": [0.9, 0.5], "kd": [0.8, 0.6]}, STYLES),
+    "by corruption": lambda: by_corruption({"kd": {"glass_blur": [0.4, 0.2], "fog": [0.6, 0.2]}}, STYLES),
+    "corruptions": lambda: corruption_map("kd", {"glass_blur": [0.4, 0.2], "fog": [0.6, 0.2]}, 0.6),
+    "confidences": lambda: confidences([0.25, 0.75], [1, 0], "<others>"),
+    "along": lambda: lines_along([0, 0.5, 1], {"kd": [0.9, 0.5, 0.9]}, "same answer", STYLES, percent=True),
+    "pair": lambda: class_transition([0, 1], ("<a>", "b"), {"kd": [[0.9, 0], [0, 0.8]]}, STYLES),
 }
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_plotly_knows_every_property(name: str) -> None:
-    go.Figure(FIGURES[name])
+    """Plotly checks each name and value when a figure is made."""
+    plain = json.loads(FIGURES[name]().to_json())
+    assert plain["layout"]["height"] > 100
+    assert {trace["type"] for trace in plain["data"]} <= {"scatter", "heatmap", "bar"}
+    assert len(plain["data"]) >= 1
 
 
 def test_curves_are_means_over_the_epochs_that_all_seeds_have() -> None:
-    lines = [t for t in FIGURES["curves"]["data"] if t.get("name")]
-    assert [(t["name"], t["x"], t["y"]) for t in lines] == [("alone", [1, 3], [0.2, 0.5])]
+    lines = [t for t in FIGURES["curves"]().data if t.name]
+    assert [(t.name, t.x, t.y) for t in lines] == [("alone", (1, 3), (0.2, 0.5))]
+
+
+def test_the_teacher_is_a_dotted_line_that_the_axis_reaches() -> None:
+    for name, axis in (("curves", "y"), ("nothing", "y"), ("dots", "x")):
+        figure = FIGURES[name]()
+        (shape,) = figure.layout.shapes
+        assert (shape[f"{axis}0"], shape[f"{axis}1"], shape.line.color) == (0.9, 0.9, INK)
+        assert figure.layout.annotations[0].text == "teacher"
+        assert figure.data[-1][axis] == (0.9,)
 
 
 def test_accuracies_under_corruptions_are_means_over_severities() -> None:
-    marks = FIGURES["by corruption"]["data"][0]
-    assert marks["y"] == ["glass blur", "fog"]
-    assert marks["x"] == pytest.approx([0.3, 0.4])
+    (marks,) = FIGURES["by corruption"]().data
+    assert marks.y == ("glass blur", "fog")
+    assert marks.x == pytest.approx([0.3, 0.4])
 
 
 def test_names_in_figures_of_other_images_are_text() -> None:
     for name in ("confidences", "pair"):
-        assert "<" not in str([t["name"] for t in FIGURES[name]["data"]]) + str(FIGURES[name]["layout"]["xaxis"])
+        figure = FIGURES[name]()
+        assert "<" not in str([t.name for t in figure.data]) + str(figure.layout.xaxis.title.text)
 
 
 def test_pareto_front() -> None:
@@ -70,16 +85,16 @@ def test_pareto_front() -> None:
 
 
 def test_many_classes_are_cut_to_the_largest_changes() -> None:
-    bars = FIGURES["changes"]["data"][0]
-    assert len(bars["x"]) == 30
-    assert bars["x"][0] == max(bars["x"])
-    assert bars["x"][-1] == -0.5
+    (bars,) = FIGURES["changes"]().data
+    assert len(bars.x) == 30
+    assert bars.x[0] == max(bars.x)
+    assert bars.x[-1] == -0.5
 
 
 def test_no_two_methods_look_alike() -> None:
-    many: dict[str, Any] = looks(str(i) for i in range(28))
-    assert len({(look.colour, look.dash) for look in many.values()}) == 28
-    assert len({(look.colour, look.symbol) for look in many.values()}) == 28
+    many = styles(str(i) for i in range(28))
+    assert len({(style.colour, style.dash) for style in many.values()}) == 28
+    assert len({(style.colour, style.symbol) for style in many.values()}) == 28
 
 
 @pytest.mark.parametrize("paper", ["#ffffff", "#14181f"])

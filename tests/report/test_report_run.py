@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from stkd.cli.main import main
 from stkd.core.errors import StkdError
-from stkd.models.files import load_model
+from stkd.models.files import load_model, save_model
 from stkd.report import write_report
-from stkd.report.evidence import evidence_of
 from stkd.runs.description import command_of
-from stkd.runs.evaluation import kept_evaluation
+from stkd.runs.evaluation import current_evaluation, read_evaluation
 from stkd.runs.inspection import read_config
 
 
@@ -37,24 +38,49 @@ def test_page_of_a_model_trained_alone(teacher_run: Path) -> None:
 
 
 def test_scores_on_the_page_are_those_of_the_run(student_run: Path) -> None:
-    evidence = evidence_of(student_run)
-    assert evidence is not None
+    page = write_report(student_run).read_text()
+    evaluation = current_evaluation(student_run)
     result = json.loads((student_run / "result.json").read_text())
-    assert evidence.student.scores["top1"] == result["test"]["top1"]
-    assert evidence.student.scores["nll"] == pytest.approx(result["test"]["nll"], rel=1e-5)
-    assert sum(evidence.student.reliability["count"]) == evidence.images == 500
-    assert evidence_of(student_run) == evidence  # what is kept is what was found
+    assert evaluation["top1"] == result["test"]["top1"]
+    assert evaluation["nll"] == pytest.approx(result["test"]["nll"], rel=1e-5)
+    assert sum(bin["count"] for bin in evaluation["calibration"]["bins"]) == evaluation["images"] == 500
+    for number in (f"{100 * evaluation['top1']:.2f}", f"{evaluation['nll']:.3f}", f"{evaluation['latency_ms_1']:.2f}"):
+        assert f">{number}<" in page
+
+
+def test_a_page_never_shows_the_evaluation_of_other_weights(student_run: Path) -> None:
+    before = write_report(student_run).read_text()
+    old = current_evaluation(student_run)
+    model, info = load_model(student_run)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    weights = student_run / "student.safetensors"
+    stat = weights.stat()
+    save_model(model, weights, info)
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as if copied with its time: same size, same time
+    assert weights.stat().st_size == stat.st_size
+    after = write_report(student_run).read_text()
+    new = current_evaluation(student_run)
+    assert new["nll"] != old["nll"]
+    assert f">{old['nll']:.3f}<" in before
+    assert f">{old['nll']:.3f}<" not in after
+    assert f">{new['nll']:.3f}<" in after
+    options = yaml.safe_load((student_run / "config.yaml").read_text())
+    (student_run / "config.yaml").write_text(yaml.safe_dump({**options, "data": "folder:/nowhere"}))
+    assert f">{new['nll']:.3f}<" not in write_report(student_run).read_text()  # of data that cannot be read
 
 
 def test_examples_are_where_the_answers_differ(student_run: Path) -> None:
-    evidence = evidence_of(student_run)
-    assert evidence is not None
-    assert 0 < len(evidence.disagreements) <= 12
-    for example in evidence.disagreements:
-        assert example.student.split("\u00a0")[0] != example.teacher.split("\u00a0")[0]
-    for example in evidence.virtual:
-        shares = [int(p) for p in re.findall(r"\((\d+)%\)", example.truth)]
-        assert 90 <= sum(shares) <= 101
+    examples = current_evaluation(student_run)["examples"]
+    assert 0 < len(examples["disagreements"]) <= 12
+    for example in examples["disagreements"]:
+        assert example["student"][0][0] != example["teacher"][0][0]
+        assert example["truth"] == [[example["truth"][0][0], 1.0]]
+    for example in examples["virtual"]:
+        assert 0.9 <= sum(share for _, share in example["truth"]) <= 1.0001
+    page = write_report(student_run).read_text()
+    assert page.count("<li><img src=") == len(examples["disagreements"]) + len(examples["virtual"])
 
 
 def test_class_names_are_text(evil_run: Path) -> None:
@@ -74,8 +100,7 @@ def test_what_was_evaluated_is_on_the_page(student_run: Path, teacher_run: Path,
     command = ["evaluate", str(student_run), "--robustness", "--ood", f"folder:{pictures}"]
     assert main([*command, "--alone", str(teacher_run)]) == 0
     page = write_report(student_run).read_text()
-    kept = kept_evaluation(student_run)
-    assert kept is not None
+    kept = read_evaluation(student_run)
     table = page[page.index('id="robustness"') : page.index('id="foreign"')]
     for who in ("teacher", "alone", "model"):
         assert f">{100 * kept['robustness'][who]['mean_top1']:.2f}<" in table
@@ -84,11 +109,9 @@ def test_what_was_evaluated_is_on_the_page(student_run: Path, teacher_run: Path,
     assert f"AUROC {kept['ood']['model']['auroc']:.3f}" in page
     assert f"{kept['ood']['images']} images of folder" in page
     assert len(page.encode()) < 6_000_000
-    evidence = evidence_of(student_run)
-    assert evidence is not None
-    assert evidence.along is not None
-    for name in ("kl", "agreement"):
-        assert evidence.along[name] == kept["virtual"][name]
+    agreement = re.search(r'"y":(\[[^]]*\]),"type":"scatter"', page[page.index('id="lambda"') :])
+    assert agreement is not None
+    assert json.loads(agreement[1]) == kept["virtual"]["agreement"]
 
 
 def test_unfinished_runs_and_other_folders_are_one_line(student_run: Path, tmp_path: Path) -> None:
@@ -99,9 +122,11 @@ def test_unfinished_runs_and_other_folders_are_one_line(student_run: Path, tmp_p
         write_report(tmp_path)
 
 
-def test_a_run_whose_teacher_or_weights_are_gone_says_so(student_run: Path) -> None:
+def test_a_run_whose_weights_are_gone_says_so(student_run: Path, caplog: pytest.LogCaptureFixture) -> None:
     (student_run / "student.safetensors").unlink()
-    page = write_report(student_run).read_text()
+    with caplog.at_level("WARNING", "stkd"):
+        page = write_report(student_run).read_text()
+    assert "the page shows no predictions: " in caplog.text
     assert "This page shows no predictions: " in page
     assert "test top1" in page
 

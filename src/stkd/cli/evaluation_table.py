@@ -42,7 +42,7 @@ def show_evaluation(found: dict[str, Any], title: str) -> None:
     """Sections of a table with a column for each model, then the classes that changed most.
 
     Args:
-        found: By `stkd.runs.inspection.evaluate_run`.
+        found: By `stkd.runs.evaluation.evaluate_run`.
         title: Above the table.
     """
     console = Console()
@@ -81,14 +81,15 @@ def _cell(name: str, about: dict[str, Any], shape: str) -> str:
 
 
 def _transfer(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    if "similarity" not in found:
+    if "teacher" not in found:
         return
     yield ("[bold]Class similarity to the teacher's",)
     alone = found.get("alone", {}).get("similarity")
     for name in ("pearson", "spearman"):
         cells = [_number(found["similarity"][name]), *(["", _number(alone[name])] if alone else [])]
         yield (f"  {name.capitalize()}", *cells)
-    virtual = found["virtual"]
+    if (virtual := found.get("virtual")) is None:
+        return
     yield ("[bold]Virtual samples, against the teacher", "KL (nats)", "agreement")
     for i, weight in enumerate(virtual["lambdas"]):
         agreement = f"{virtual['agreement'][i]:.1%}"

@@ -9,7 +9,7 @@ from .cost import costs, latency, macs, parameters, peak_memory
 from .ood import foreign_logits, ood_scores
 from .predictions import logits_of, score, scores
 from .robustness import robustness
-from .similarity import class_similarity, correlation, likest_pairs, structure_correlation
+from .similarity import class_similarity, correlation, most_similar_pairs, similarity_correlation
 from .summary import evaluate
 from .virtual import AlongLambda, along_lambda, draw_pairs
 
@@ -31,9 +31,9 @@ __all__ = [
     "fit_temperature",
     "foreign_logits",
     "latency",
-    "likest_pairs",
     "logits_of",
     "macs",
+    "most_similar_pairs",
     "ood_scores",
     "parameters",
     "peak_memory",
@@ -42,5 +42,5 @@ __all__ = [
     "scale_by_halves",
     "score",
     "scores",
-    "structure_correlation",
+    "similarity_correlation",
 ]

@@ -1,4 +1,4 @@
-"""Whether confidence means what it says: reliability bins, ECE, and temperature scaling.
+"""Calibration, whether confidence equals accuracy: reliability bins, ECE, and temperature scaling.
 
 Guo et al., "On calibration of modern neural networks", ICML 2017.
 """
@@ -26,12 +26,12 @@ __all__ = [
 BINS = 15
 """Equal bins of confidence between 0 and 1."""
 
-_RANGE = (0.02, 50.0)  # temperatures that are looked at
+_RANGE = (0.02, 50.0)  # of temperatures
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Predictions of about the same confidence: one bar of a reliability diagram.
+    """Predictions of similar confidence: one bar of a reliability diagram.
 
     Attributes:
         low, high: The bin holds confidences in (low, high].
@@ -53,7 +53,7 @@ def reliability(logits: Tensor, labels: Tensor, bins: int = BINS) -> list[Reliab
     Args:
         logits: (N, C).
         labels: (N,).
-        bins: Number of equal bins of the likeliest class's probability.
+        bins: Number of equal bins of confidence, the probability of the most probable class.
     """
     confidence, predicted = logits.softmax(1).max(1)
     hits = (predicted == labels).double()

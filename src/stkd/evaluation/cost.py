@@ -65,8 +65,12 @@ def latency(model: nn.Module, channels: int, size: int, batch_size: int, runs: i
     return 1000 * median(times[_WARM_UP:])
 
 
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
-    """Counts the bytes of all tensors that are alive at once; each storage counts once, until it is freed."""
+class _MemoryCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
+    """Counts the bytes of all tensors that are alive at once; each storage counts once, until it is freed.
+
+    torch has public counters for CUDA's allocator alone (`torch.cuda.max_memory_allocated`); its tracker for every
+    device, torch.distributed._tools.mem_tracker, is private.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -108,12 +112,12 @@ def peak_memory(model: nn.Module, channels: int, size: int, batch_size: int) -> 
     """
     device = next(model.parameters()).device
     images = torch.zeros(batch_size, channels, size, size, device=device)
-    counted = _Alive()
+    counter = _MemoryCounter()
     for tensor in (*model.parameters(), *model.buffers(), images):
-        counted.add(tensor)
-    with counted:
+        counter.add(tensor)
+    with counter:
         model(images)
-    return counted.most
+    return counter.most
 
 
 def costs(model: nn.Module, channels: int, size: int) -> dict[str, float]:
@@ -127,9 +131,9 @@ def costs(model: nn.Module, channels: int, size: int) -> dict[str, float]:
         params, macs (one image), latency_ms_1 and latency_ms_64 (median milliseconds of a pass in float32),
         throughput_1 and throughput_64 (images a second), peak_bytes_1 and peak_bytes_64 (see `peak_memory`).
     """
-    found: dict[str, float] = {"params": parameters(model), "macs": macs(model, channels, size)}
-    for batch_size in (1, 64):
-        found[f"latency_ms_{batch_size}"] = latency(model, channels, size, batch_size)
-        found[f"throughput_{batch_size}"] = 1000 * batch_size / found[f"latency_ms_{batch_size}"]
-        found[f"peak_bytes_{batch_size}"] = peak_memory(model, channels, size, batch_size)
-    return found
+    values: dict[str, float] = {"params": parameters(model), "macs": macs(model, channels, size)}
+    for batch_size, runs in ((1, 50), (64, 15)):
+        values[f"latency_ms_{batch_size}"] = latency(model, channels, size, batch_size, runs)
+        values[f"throughput_{batch_size}"] = 1000 * batch_size / values[f"latency_ms_{batch_size}"]
+        values[f"peak_bytes_{batch_size}"] = peak_memory(model, channels, size, batch_size)
+    return values

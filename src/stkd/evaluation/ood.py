@@ -1,4 +1,4 @@
-"""Whether a model is less sure of images that it was never made for.
+"""Whether a model is less confident on images of another data set (out of distribution).
 
 Hendrycks & Gimpel, "A baseline for detecting misclassified and out-of-distribution examples", ICLR 2017.
 """
@@ -25,7 +25,7 @@ _BINS = 20  # of confidence, from 0 to 1
 
 
 def ood_scores(known: Tensor, foreign: Tensor) -> dict[str, Any]:
-    """How well the likeliest class's probability tells known images from foreign ones.
+    """How well confidence, the probability of the most probable class, tells known images from foreign ones.
 
     Args:
         known: (N, C), logits of images of the model's own data.
@@ -72,8 +72,8 @@ def foreign_logits(
     Raises:
         StkdError: It is the model's own data set.
     """
-    split = _usual(foreign)
-    if _same(split.images, _usual(data).images):
+    split = _test_or_other(foreign)
+    if _same(split.images, _test_or_other(data).images):
         raise StkdError(f"{foreign.name} is the data that the model was made for; give another data set")
     plain = dataclasses.replace(foreign, mean=(0.0,) * foreign.channels, std=(1.0,) * foreign.channels)
     mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (data.mean, data.std))
@@ -88,7 +88,7 @@ def foreign_logits(
     return logits_of(adapted, split, plain, device=device, workers=workers)[0]
 
 
-def _usual(data: DataSet) -> Split:
+def _test_or_other(data: DataSet) -> Split:
     return data.test or data.val or data.train
 
 

@@ -1,4 +1,4 @@
-"""What a model answers on a split, and the scores of these answers: accuracy, NLL, ECE, agreement with the teacher."""
+"""Predictions of a model on a split, and their scores: accuracy, NLL, ECE, agreement with the teacher."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ def scores(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None)
         top1, top5 (with fewer than 5 classes: of all classes), nll (mean, nats), ece (15 bins, l1), and with a teacher
         agreement (share of equal top-1 classes) and teacher_top1.
     """
-    likeliest = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-    found = {
-        "top1": _share(likeliest[:, 0]),
-        "top5": _share(likeliest.any(1)),
+    hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    values = {
+        "top1": _share(hits[:, 0]),
+        "top5": _share(hits.any(1)),
         "nll": float(F.cross_entropy(logits, labels)),
         "ece": calibration_error(logits, labels),
     }
     if teacher_logits is not None:
-        found["agreement"] = _share(logits.argmax(1) == teacher_logits.argmax(1))
-        found["teacher_top1"] = _share(teacher_logits.argmax(1) == labels)
-    return found
+        values["agreement"] = _share(logits.argmax(1) == teacher_logits.argmax(1))
+        values["teacher_top1"] = _share(teacher_logits.argmax(1) == labels)
+    return values
 
 
 def _share(hits: Tensor) -> float:

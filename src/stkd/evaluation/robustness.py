@@ -1,4 +1,4 @@
-"""Accuracy on corrupted images, for several models on the very same ones."""
+"""Accuracy on corrupted images, the same ones for all models."""
 
 from __future__ import annotations
 
@@ -59,24 +59,24 @@ def robustness(
     cells = [*((name, severity) for name in corruptions for severity in SEVERITIES), _CLEAN]
     hits = torch.zeros(len(models), len(cells), dtype=torch.int64, device=device)
     fast = torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
-    shown = track(
-        _shown(split, data, cells, device, workers, seed),
+    batches = track(
+        _corrupted_batches(split, data, cells, device, workers, seed),
         "corruptions",
         total=math.ceil(len(split) / eval_batch_size(data)) * len(cells),
         console=Console(stderr=True),
         transient=True,
         disable=not (progress and sys.stderr.isatty()),
     )
-    for column, images, labels in shown:
+    for column, images, labels in batches:
         for row, model in enumerate(models.values()):
             with fast:
                 logits = model(images)
             hits[row, column] += (logits.argmax(1) == labels).sum()
     shares = (hits.double() / len(split)).tolist()
-    return {who: _named(row, cells) for who, row in zip(models, shares, strict=True)}
+    return {who: _by_name(row, cells) for who, row in zip(models, shares, strict=True)}
 
 
-def _shown(
+def _corrupted_batches(
     split: Split, data: DataSet, cells: Sequence[Cell], device: torch.device, workers: int, seed: int
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Each batch once for each cell: the cell's position, normalised images channels last, labels."""
@@ -87,13 +87,13 @@ def _shown(
         for column, (name, severity) in enumerate(cells):
             if severity:
                 key = ((seed * 1_000_003 + step) * len(CORRUPTIONS) + CORRUPTIONS.index(name)) * 10 + severity
-                spoilt = corrupt(pixels, name, severity, torch.Generator().manual_seed(key))
-                yield column, (spoilt * scale + shift).contiguous(memory_format=torch.channels_last), labels
+                corrupted = corrupt(pixels, name, severity, torch.Generator().manual_seed(key))
+                yield column, (corrupted * scale + shift).contiguous(memory_format=torch.channels_last), labels
             else:
                 yield column, images, labels
 
 
-def _named(accuracies: list[float], cells: Sequence[Cell]) -> dict[str, Any]:
+def _by_name(accuracies: list[float], cells: Sequence[Cell]) -> dict[str, Any]:
     by_cell = dict(zip(cells, accuracies, strict=True))
     clean = by_cell.pop(_CLEAN)
     by_name: dict[str, list[float]] = {}

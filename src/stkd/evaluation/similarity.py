@@ -1,7 +1,7 @@
 """The similarity of classes as a model sees it, which is what distillation hands over.
 
 A row of the similarity matrix is the mean softened prediction for images of one class. Its off-diagonal entries say
-which classes the model finds alike; correlating those of two models says how much of that structure they share.
+which classes the model finds similar; their correlation says how far two models find the same classes similar.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["TEMPERATURE", "class_similarity", "correlation", "likest_pairs", "structure_correlation"]
+__all__ = ["TEMPERATURE", "class_similarity", "correlation", "most_similar_pairs", "similarity_correlation"]
 
 TEMPERATURE = 4.0
 """The usual temperature of distillation; the same for all runs, so that their numbers can be compared."""
@@ -32,8 +32,8 @@ def class_similarity(logits: Tensor, labels: Tensor, temperature: float = TEMPER
     return sums / labels.bincount(minlength=classes)[:, None]
 
 
-def structure_correlation(one: Tensor, other: Tensor) -> dict[str, float | None]:
-    """How alike two models see the classes: correlation of the off-diagonal entries of their similarity matrices.
+def similarity_correlation(one: Tensor, other: Tensor) -> dict[str, float | None]:
+    """Correlation of the off-diagonal entries of two models' similarity matrices.
 
     Args:
         one, other: (C, C), by `class_similarity`; rows that are NaN in either are left out.
@@ -63,13 +63,13 @@ def correlation(one: Tensor, other: Tensor) -> dict[str, float | None]:
     return {"pearson": float(stats.pearsonr(a, b).statistic), "spearman": float(stats.spearmanr(a, b).statistic)}
 
 
-def likest_pairs(similarity: Tensor, count: int) -> list[tuple[int, int]]:
-    """The pairs of classes that a model finds most alike, likest first.
+def most_similar_pairs(similarity: Tensor, count: int) -> list[tuple[int, int]]:
+    """The pairs of classes that a model finds most similar, most similar first.
 
     Args:
         similarity: (C, C), by `class_similarity`.
         count: Number of pairs, at most.
     """
     both = (similarity + similarity.T).triu(1).nan_to_num(0)
-    values, places = both.flatten().topk(min(count, both.numel()))
-    return [divmod(place, len(both)) for place in places[values > 0].tolist()]
+    values, positions = both.flatten().topk(min(count, both.numel()))
+    return [divmod(position, len(both)) for position in positions[values > 0].tolist()]

@@ -1,4 +1,4 @@
-"""Everything that `stkd evaluate` shows about a model."""
+"""The evaluation of a model: all that `stkd evaluate` and the report page show about it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from ..core.errors import StkdError
 from ..data.base import DataSet, Split
+from ..mixing import Mix
 from .calibration import calibration
 from .confusion import class_accuracy, class_change, confusion_matrix
 from .cost import costs
+from .examples import disagreements, virtual_examples
 from .ood import foreign_logits, ood_scores
 from .predictions import logits_of, scores
 from .robustness import robustness
+from .similarity import TEMPERATURE, class_similarity
 from .transfer import similarity_to_teacher, virtual_transfer
 
 __all__ = ["evaluate"]
@@ -36,10 +39,11 @@ def evaluate(
     alone: Model | None = None,
     corrupted: bool = False,
     foreign: DataSet | None = None,
+    mix: Mix | None = None,
     workers: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Everything `stkd evaluate` shows about a model; docs/evaluate.md says what each number means.
+    """Everything that `stkd evaluate` and the report page show about a model; docs/evaluate.md explains each number.
 
     Args:
         model: The model; it is evaluated where its parameters are.
@@ -48,65 +52,81 @@ def evaluate(
         teacher: Source of logits to agree with; its costs are measured too if it is a module.
         alone: The student trained without a teacher, to compare with class by class.
         corrupted: Also measure the accuracy under common corruptions (71 passes).
-        foreign: Another data set, to see whether the models are less sure of its images.
+        foreign: Another data set, to see whether the models are less confident on its images.
+        mix: How the virtual samples among the examples are mixed; None interpolates two images.
         workers: Processes that decode, for sets of files.
         progress: Whether to show a progress bar under corruptions, where stderr is a terminal.
 
     Returns:
-        The scores of `scores`, `costs` and `calibration`, confusion and class_accuracy; images, split, threads and
-        classes; as far as they were asked for, "teacher" and "alone" (the same of these models), "similarity",
-        "virtual", "robustness" and "ood". Plain numbers, lists and dictionaries, ready for JSON.
+        The scores of `scores`, `costs` and `calibration`, confusion and class_accuracy; "similarity" of the classes;
+        images, split, threads and classes; as far as they were asked for, "teacher" and "alone" (the same of these
+        models), "virtual", "examples", "robustness" and "ood". Plain numbers, texts, lists and dictionaries, ready for
+        JSON.
 
     Raises:
         StkdError: The data set has no such split, or it is not labelled.
     """
-    chosen = _labelled(data, split)
+    scored = _labelled(data, split)
     device = next(model.parameters()).device
     model.eval()
     models: dict[str, Model] = {"model": model}
     models |= {} if teacher is None else {"teacher": teacher}
     models |= {} if alone is None else {"alone": alone}
 
-    def answers(split: Split) -> dict[str, Tensor]:
-        return {w: logits_of(m, split, data, device=device, workers=workers)[0] for w, m in models.items()}
+    def predictions(split: Split) -> dict[str, Tensor]:
+        return {who: logits_of(m, split, data, device=device, workers=workers)[0] for who, m in models.items()}
 
-    logits, labels = answers(chosen), torch.from_numpy(np.array(chosen.labels))
-    held = _held_out(data, split)
-    held_logits = {} if held is None else answers(held)
-    parts = {}
-    for who, ask in models.items():
-        fit_on = None if held is None else (held_logits[who], torch.from_numpy(np.array(held.labels)))
-        parts[who] = _about(ask, logits[who], labels, data, fit_on)
+    logits, labels = predictions(scored), torch.from_numpy(np.array(scored.labels))
+    held_out = _held_out(data, split)
+    held_out_logits = {} if held_out is None else predictions(held_out)
+    about = {}
+    for who, one in models.items():
+        fit_on = None if held_out is None else (held_out_logits[who], torch.from_numpy(np.array(held_out.labels)))
+        about[who] = _about(one, logits[who], labels, data, fit_on)
 
-    found = {**parts.pop("model"), **scores(logits["model"], labels, logits.get("teacher"))}
-    found |= {"threads": torch.get_num_threads(), "images": len(labels), "split": split, "classes": list(data.classes)}
-    found |= parts
-    if teacher is not None:
-        similarity = similarity_to_teacher(logits["model"], logits["teacher"], labels)
-        found["similarity"] = similarity
-        found["virtual"] = virtual_transfer(
-            model, teacher, chosen, data, similarity["teacher"], device=device, workers=workers
-        )
+    values = {**about.pop("model"), **scores(logits["model"], labels, logits.get("teacher"))}
+    values |= {"threads": torch.get_num_threads(), "images": len(labels), "split": split, "classes": list(data.classes)}
+    values |= about
+    if teacher is None:
+        values["similarity"] = {"temperature": TEMPERATURE, "model": class_similarity(logits["model"], labels)}
+    else:
+        values["similarity"] = similarity_to_teacher(logits["model"], logits["teacher"], labels)
+        if labels.min() != labels.max():
+            values["virtual"] = virtual_transfer(
+                model, teacher, scored, data, values["similarity"]["teacher"], device=device, workers=workers
+            )
+        values["examples"] = {
+            "image_size": data.size,
+            "disagreements": disagreements(logits["model"], logits["teacher"], scored, data),
+            "virtual": virtual_examples(model, teacher, scored, data, mix or Mix(), device=device),
+        }
+    values["similarity"] = _first_classes(values["similarity"])
     if alone is not None:
         confusions = [confusion_matrix(logits[who], labels) for who in ("model", "alone")]
-        found["alone"]["class_change"] = class_change(*confusions)
+        values["alone"]["class_change"] = class_change(*confusions)
         if teacher is not None:
-            found["alone"]["similarity"] = similarity_to_teacher(logits["alone"], logits["teacher"], labels)
+            similarity = similarity_to_teacher(logits["alone"], logits["teacher"], labels)
+            values["alone"]["similarity"] = _first_classes(similarity)
     if corrupted:
-        found["robustness"] = robustness(models, chosen, data, device=device, workers=workers, progress=progress)
+        values["robustness"] = robustness(models, scored, data, device=device, workers=workers, progress=progress)
     if foreign is not None:
-        found["ood"] = _out_of_distribution(models, logits, foreign, data, device, workers)
-    plain: dict[str, Any] = _plain(found)
+        values["ood"] = _out_of_distribution(models, logits, foreign, data, device, workers)
+    plain: dict[str, Any] = _plain(values)
     return plain
 
 
+def _first_classes(similarity: dict[str, Any]) -> dict[str, Any]:
+    """Matrices of very many classes cut to the first of them; the correlations are over all."""
+    return {k: v[:_MOST_CLASSES, :_MOST_CLASSES] if isinstance(v, Tensor) else v for k, v in similarity.items()}
+
+
 def _labelled(data: DataSet, name: str) -> Split:
-    chosen: Split | None = getattr(data, name)
-    if chosen is None:
+    split: Split | None = getattr(data, name)
+    if split is None:
         raise StkdError(f"{data.name} has no {name} split; choose another with --split")
-    if (chosen.labels < 0).any():
+    if (split.labels < 0).any():
         raise StkdError(f"the {name} split of {data.name} is not labelled, so there is nothing to score against")
-    return chosen
+    return split
 
 
 def _held_out(data: DataSet, scored: str) -> Split | None:
@@ -137,11 +157,11 @@ def _out_of_distribution(
     device: torch.device,
     workers: int,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"data": foreign.name}
-    for who, ask in models.items():
-        strange = foreign_logits(ask, foreign, data, device=device, workers=workers)
-        found |= {"images": len(strange), who: ood_scores(logits[who], strange)}
-    return found
+    values: dict[str, Any] = {"data": foreign.name}
+    for who, model in models.items():
+        of_foreign = foreign_logits(model, foreign, data, device=device, workers=workers)
+        values |= {"images": len(of_foreign), who: ood_scores(logits[who], of_foreign)}
+    return values
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the student took over from its teacher: how alike both see the classes, on real and on virtual samples."""
+"""How similar student and teacher find the classes, on real images and on virtual samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..data.base import DataSet, Split
 from ..data.loader import eval_batches
 from ..data.splits import take
 from .predictions import eval_batch_size
-from .similarity import TEMPERATURE, class_similarity, likest_pairs, structure_correlation
+from .similarity import TEMPERATURE, class_similarity, most_similar_pairs, similarity_correlation
 from .virtual import along_lambda, draw_pairs
 
 __all__ = ["similarity_to_teacher", "virtual_transfer"]
@@ -32,8 +32,8 @@ def similarity_to_teacher(logits: Tensor, teacher_logits: Tensor, labels: Tensor
     Returns:
         temperature, model and teacher (matrices (C, C), see `class_similarity`), pearson and spearman.
     """
-    own, taught = class_similarity(logits, labels), class_similarity(teacher_logits, labels)
-    return {"temperature": TEMPERATURE, "model": own, "teacher": taught, **structure_correlation(own, taught)}
+    own, teacher = class_similarity(logits, labels), class_similarity(teacher_logits, labels)
+    return {"temperature": TEMPERATURE, "model": own, "teacher": teacher, **similarity_correlation(own, teacher)}
 
 
 def virtual_transfer(
@@ -53,15 +53,15 @@ def virtual_transfer(
         student, teacher: From normalised images to logits (B, C).
         split: Labelled images to mix.
         data: What the split belongs to.
-        teacher_similarity: (C, C), which says whose classes are the likest.
+        teacher_similarity: (C, C), whose most similar pairs of classes are looked at.
         device: Of the models.
         workers: Processes that decode, for sets of files.
         seed: Of the draw of pairs.
 
     Returns:
         lambdas, samples (number of pairs of images), and for each lambda kl (teacher || student), agreement, pearson
-        and spearman (of the probabilities of classes that are in neither image); pairs holds, for the classes that the
-        teacher finds likest, the mean distributions of both models (L, C).
+        and spearman (of the probabilities of classes that are in neither image); pairs holds, for the pairs of
+        classes that the teacher finds most similar, the mean distributions of both models (L, C).
     """
     labels = torch.from_numpy(np.array(split.labels))
 
@@ -72,17 +72,19 @@ def virtual_transfer(
         return both[0::2], both[1::2]
 
     pairs = draw_pairs(labels, 1024 if data.size <= 64 else 128, seed)
-    found = along_lambda(teacher, student, *images(pairs), batch_size=eval_batch_size(data))
-    correlations = found.correlation(labels[pairs])
+    answers = along_lambda(teacher, student, *images(pairs), batch_size=eval_batch_size(data))
+    correlations = answers.correlation(labels[pairs])
     return {
-        "lambdas": list(found.lambdas),
+        "lambdas": list(answers.lambdas),
         "samples": len(pairs),
         "temperature": TEMPERATURE,
-        "kl": list(found.kl),
-        "agreement": list(found.agreement),
+        "kl": list(answers.kl),
+        "agreement": list(answers.agreement),
         "pearson": [c["pearson"] for c in correlations],
         "spearman": [c["spearman"] for c in correlations],
-        "pairs": [_pair(labels, pair, teacher, student, images) for pair in likest_pairs(teacher_similarity, _PAIRS)],
+        "pairs": [
+            _pair(labels, pair, teacher, student, images) for pair in most_similar_pairs(teacher_similarity, _PAIRS)
+        ],
     }
 
 
@@ -95,6 +97,6 @@ def _pair(
 ) -> dict[str, Any]:
     one, other = ((labels == label).nonzero()[:_EACH, 0] for label in classes)
     count = min(len(one), len(other))
-    found = along_lambda(teacher, student, *images(torch.stack([one[:count], other[:count]], dim=1)))
-    taught, own = found.mean_distributions(torch.arange(count))
-    return {"classes": list(classes), "samples": count, "teacher": taught, "student": own}
+    answers = along_lambda(teacher, student, *images(torch.stack([one[:count], other[:count]], dim=1)))
+    of_teacher, of_student = answers.mean_distributions(torch.arange(count))
+    return {"classes": list(classes), "samples": count, "teacher": of_teacher, "student": of_student}

@@ -1,4 +1,4 @@
-"""How teacher and student answer between two classes: virtual samples (1 - lambda) x_a + lambda x_b along lambda."""
+"""Predictions of teacher and student between two images: virtual samples (1 - lambda) x_a + lambda x_b along lambda."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .similarity import TEMPERATURE, correlation
 __all__ = ["LAMBDAS", "AlongLambda", "along_lambda", "draw_pairs"]
 
 LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Weights of the second image that are looked at."""
+"""Default weights of the second image."""
 
 
 def draw_pairs(labels: Tensor, count: int, seed: int = 0) -> Tensor:
@@ -41,13 +41,13 @@ def draw_pairs(labels: Tensor, count: int, seed: int = 0) -> Tensor:
 
 @dataclass(frozen=True)
 class AlongLambda:
-    """What teacher and student answer for P virtual samples at each of L weights.
+    """Predictions of teacher and student for P virtual samples at each of L weights.
 
     Attributes:
         lambdas: Weights of the second image.
         teacher, student: Softened probabilities, float32 (L, P, C).
         kl: KL(teacher || student) in nats, mean over the samples, for each weight.
-        agreement: Share of samples with the same likeliest class, for each weight.
+        agreement: Share of samples with the same most probable class, for each weight.
     """
 
     lambdas: tuple[float, ...]

@@ -7,57 +7,44 @@ from statistics import mean
 from typing import Any
 
 from ..runs.description import duration
-from .looks import TEACHER, Look
-from .parts import Cell, table
-from .record import Panel, Row
+from .comparison_record import Panel, Row
+from .styles import TEACHER, Style
+from .tables import EMPTY, Cell, Table, number, percent
 
 __all__ = ["scores_table"]
 
-_EMPTY = Cell("")
 
-
-def scores_table(record: Mapping[str, Any], panels: Sequence[Panel], looks: Mapping[str, Look]) -> str:
-    """The table as HTML; columns that say nothing here are left out.
+def scores_table(record: Mapping[str, Any], panels: Sequence[Panel], styles: Mapping[str, Style]) -> Table:
+    """The table; columns that say nothing here are left out.
 
     Args:
         record: The comparison.
         panels: Its parts.
-        looks: Of the methods, for the mark before each name.
+        styles: Of the methods, for the mark before each name.
     """
-    base = record["baseline"]
-    header = ["method", "data", "student", "top-1 (%)", "± std", "EMA (%)", "NLL", f"against {base} (points)"]
-    header += [
-        "95 % interval",
-        "p, corrected",
-        "seeds",
-        "images seen",
-        "teacher passes",
-        "time of a run",
-        "parameters",
-        "MACs",
-    ]
-    rows = [_teacher(data, teacher) for data, teacher in record["teachers"].items()]
-    strong = list(range(len(rows)))
-    failed: list[list[Cell]] = []
+    baseline = record["baseline"]
+    header = ["method", "data", "student", "top-1 (%)", "± std", "EMA (%)", "NLL", f"against {baseline} (points)"]
+    header += ["95 % interval", "p, corrected", "seeds", "images seen", "teacher passes", "time of a run"]
+    header += ["parameters", "MACs"]
+    teachers = [_teacher(data, teacher) for data, teacher in record["teachers"].items()]
+    rows, failed = [], []
     for panel in panels:
         for row in panel.rows:
+            style = styles[row.name]
             if row.runs:
-                rows.append(_row(panel, row, record["students"].get(panel.student, {}), looks[row.name]))
-            failed += [_failed(panel, row, f, looks[row.name]) for f in row.cell["failed"]]
-    keep = [j for j in range(len(header)) if any(row[j].text for row in rows)]
-    if len(panels) == 1:
-        keep = [j for j in keep if header[j] not in ("data", "student")]
-    elif len({p.student for p in panels}) == 1:
-        keep.remove(2)
-    elif len({p.data for p in panels}) == 1:
-        keep.remove(1)
-    lines = [[row[j] for j in keep] for row in rows]
-    lines += [[row[0], Cell(row[1].text, span=len(keep) - 1)] for row in failed]
+                rows.append(_row(panel, row, record["students"].get(panel.student, {}), style))
+            failed += [(panel, failure, Cell(row.name, colour=style.colour)) for failure in row.cell["failed"]]
     caption = (
-        f"Every method; differences are paired by seed with {base}, intervals and p by Student's t, p corrected for "
+        f"Every method; differences are paired by seed with {baseline}, intervals and p by Student's t, p corrected for "
         "the number of comparisons. Click a heading to sort."
     )
-    return table(caption, [header[j] for j in keep], lines, strong)
+    same = [name for name in ("data", "student") if len({getattr(panel, name) for panel in panels}) == 1]
+    table = Table(caption, header, [*teachers, *rows], strong=len(teachers)).without_columns(*same)
+    reasons = [
+        [name, Cell(f"failed ({panel.name}, seed {f['seed']}): {f['why']}", span=len(table.header) - 1)]
+        for panel, f, name in failed
+    ]
+    return Table(caption, table.header, [*table.rows, *reasons], table.strong)
 
 
 def _teacher(data: str, teacher: Mapping[str, Any]) -> list[Cell]:
@@ -66,48 +53,35 @@ def _teacher(data: str, teacher: Mapping[str, Any]) -> list[Cell]:
         Cell("teacher", colour=TEACHER.colour),
         Cell(data),
         Cell(str(teacher.get("model", ""))),
-        _share(test.get("top1")),
-        *[_EMPTY] * 2,
-        _number(test.get("nll"), ".3f"),
-        *[_EMPTY] * 7,
-        _number(teacher.get("parameters"), ",.0f"),
-        _number(teacher.get("macs"), ",.0f"),
+        percent(test.get("top1")),
+        *[EMPTY] * 2,
+        number(test.get("nll"), ".3f"),
+        *[EMPTY] * 7,
+        number(teacher.get("parameters"), ",.0f"),
+        number(teacher.get("macs"), ",.0f"),
     ]
 
 
-def _row(panel: Panel, row: Row, student: Mapping[str, Any], look: Look) -> list[Cell]:
+def _row(panel: Panel, row: Row, student: Mapping[str, Any], style: Style) -> list[Cell]:
     cell, runs = row.cell, row.runs
-    paired = (cell["paired"] or {}).get("top1")
-    size = {name: cell.get(name) or student.get(name) for name in ("parameters", "macs")}
+    paired = (cell["paired"] or {}).get("top1") or {}
+    low, high = paired.get("low"), paired.get("high")
+    difference = paired.get("difference")
     seconds = mean(run["seconds"] for run in runs)
     return [
-        Cell(row.name, colour=look.colour),
+        Cell(row.name, colour=style.colour),
         Cell(panel.data),
         Cell(panel.student),
-        _share(row.top1),
-        _share(cell["std"].get("top1") if len(runs) > 1 else None),
-        _share(cell["mean"].get("ema_top1")),
-        _number(cell["mean"].get("nll"), ".3f"),
-        Cell(f"{100 * paired['difference']:+.2f}", paired["difference"]) if paired else _EMPTY,
-        Cell(f"{100 * paired['low']:+.2f} to {100 * paired['high']:+.2f}", paired["low"]) if paired else _EMPTY,
-        _number(paired["p_corrected"] if paired else None, ".3g"),
-        _number(len(runs), "d"),
-        _number(runs[0]["images_seen"], ",d"),
-        _number(runs[0]["teacher_passes"], ",d"),
+        percent(row.top1),
+        percent(cell["std"].get("top1") if len(runs) > 1 else None),
+        percent(cell["mean"].get("ema_top1")),
+        number(cell["mean"].get("nll"), ".3f"),
+        EMPTY if difference is None else Cell(f"{100 * difference:+.2f}", difference),
+        EMPTY if low is None or high is None else Cell(f"{100 * low:+.2f} to {100 * high:+.2f}", low),
+        number(paired.get("p_corrected"), ".3g"),
+        number(len(runs), "d"),
+        number(runs[0]["images_seen"], ",d"),
+        number(runs[0]["teacher_passes"], ",d"),
         Cell(duration(seconds), seconds),
-        _number(size["parameters"], ",.0f"),
-        _number(size["macs"], ",.0f"),
+        *(number(cell.get(name) or student.get(name), ",.0f") for name in ("parameters", "macs")),
     ]
-
-
-def _failed(panel: Panel, row: Row, failure: Mapping[str, Any], look: Look) -> list[Cell]:
-    where = f"{panel.name}, seed {failure['seed']}"
-    return [Cell(row.name, colour=look.colour), Cell(f"failed ({where}): {failure['why']}")]
-
-
-def _share(value: float | None) -> Cell:
-    return _EMPTY if value is None else Cell(f"{100 * value:.2f}", value)
-
-
-def _number(value: float | None, form: str) -> Cell:
-    return _EMPTY if value is None else Cell(format(value, form), value)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,18 @@ from ..core.files import write_atomic
 from ..models.files import find_weights, read_info
 from ..runs.description import command_of, story_of_run
 from ..runs.directory import read_result
-from ..runs.evaluation import kept_evaluation
+from ..runs.evaluation import current_evaluation
 from ..runs.inspection import read_config
-from . import sections, stress
-from .evidence import Answers, Evidence, evidence_of
-from .looks import Look, looks
-from .page import Section, page
-from .parts import Cell, code, details, facts, figure, grid, paragraph, table
-from .plots import Rows, curves
+from . import predictions, robustness
+from .page import Figure, Section, render
+from .plots.curves import Rows, curves
+from .predictions import Evaluation, Values
+from .styles import styles
+from .tables import Cell, Table, number, percent
 
-__all__ = ["environment_facts", "read_metrics", "write_run"]
+__all__ = ["read_metrics", "write_run"]
+
+log = logging.getLogger(__name__)
 
 
 def write_run(path: Path) -> Path:
@@ -44,57 +46,46 @@ def write_run(path: Path) -> Path:
     result = read_result(path)
     if result is None:
         raise StkdError(f"{path} is not finished; run its command again to go on, then make the report")
-    evidence, why = _evidence(path)
-    metrics = read_metrics(path)
+    notes: list[str] = []
+    try:
+        evaluation = current_evaluation(path)
+    except StkdError as error:
+        log.warning("the page shows no predictions: %s", error)
+        evaluation = {}
+        notes.append(f"This page shows no predictions: {error}.")
     name = "student" if isinstance(config, DistillConfig) else "model"
-    known = looks([name, "train", "alone"])
     teacher = _teacher_name(config)
-    shown = [
-        Section("scores", "Scores", _scores(config, result, evidence, name, teacher)),
-        Section("curves", "Curves", _curves(metrics, evidence, name)),
-        *_of_evidence(evidence, name, known),
-        *_of_evaluation(path, name, known),
-        Section("again", "Again", _again(config, path)),
+    sections: list[tuple[str, str, Values | None]] = [
+        ("scores", "Scores", _scores(config, result, evaluation, name, teacher)),
+        ("curves", "Curves", _curves(read_metrics(path), evaluation)),
+        *(_of_evaluation(evaluation, name) if evaluation else []),
+        ("again", "Again", _again(config, path)),
     ]
-    lead = paragraph(story_of_run(config, result, teacher)) + (paragraph(why, soft=True) if why else "")
+    title = f"{_model(config)} on {config.data.partition(':')[0]}: {config.method}"
+    page = render(
+        title, [story_of_run(config, result, teacher)], [Section(n, h, {0: v}) for n, h, v in sections], notes
+    )
     target = path / "report.html"
-    write_atomic(target, page(f"{_model(config)} on {config.data.partition(':')[0]}: {config.method}", lead, shown))
+    write_atomic(target, page)
     return target
 
 
-def _evidence(path: Path) -> tuple[Evidence | None, str]:
-    """What was found, or why nothing was."""
-    try:
-        found = evidence_of(path)
-    except StkdError as error:
-        warnings.warn(f"the page shows no predictions: {error}", stacklevel=2)
-        return None, f"This page shows no predictions: {error}."
-    return found, "" if found else "This page shows no predictions: the data set has no labelled test images."
-
-
-def _of_evidence(evidence: Evidence | None, name: str, known: dict[str, Look]) -> list[Section]:
-    if evidence is None:
-        return []
-    found = {name: evidence}
-    changes: list[str] = []
-    if evidence.teacher is not None:
-        changes = sections.changes(evidence.classes, evidence.student, evidence.teacher, "student", "teacher")
+def _of_evaluation(evaluation: Evaluation, name: str) -> list[tuple[str, str, Values | None]]:
+    students, known = {name: evaluation}, styles([name, "train", "alone"])
+    teacher = evaluation.get("teacher")
     return [
-        Section("reliability", "Reliability", sections.calibration(found, known)),
-        Section("similarity", "Similarity of classes", sections.similarity(found)),
-        Section("classes", "Class by class", changes),
-        Section("disagreement", "Where they disagree", sections.disagreement(evidence, name)),
-        Section("virtual", "Virtual samples", sections.virtual(evidence, name)),
-        Section("lambda", "Along lambda", stress.along_lambda(found, known, name)),
-    ]
-
-
-def _of_evaluation(path: Path, name: str, known: dict[str, Look]) -> list[Section]:
-    evaluation = kept_evaluation(path)
-    kept = {} if evaluation is None else {name: evaluation}
-    return [
-        Section("robustness", "Corrupted images", stress.robustness(kept, known)),
-        Section("foreign", "Foreign images", stress.foreign(kept, known)),
+        ("reliability", "Reliability", predictions.calibration(students, known)),
+        ("similarity", "Similarity of classes", predictions.similarity(students)),
+        (
+            "classes",
+            "Class by class",
+            teacher and predictions.changes([("student", evaluation)], teacher, "teacher"),
+        ),
+        ("disagreement", "Where they disagree", predictions.disagreement(evaluation, name)),
+        ("virtual", "Virtual samples", predictions.virtual(evaluation, name)),
+        ("lambda", "Along lambda", predictions.transfer(students, known, name)),
+        ("robustness", "Corrupted images", robustness.robustness(students, known)),
+        ("foreign", "Foreign images", robustness.foreign(students, known)),
     ]
 
 
@@ -111,76 +102,64 @@ def _teacher_name(config: TrainConfig | DistillConfig) -> str:
 
 
 def _scores(
-    config: TrainConfig | DistillConfig,
-    result: dict[str, Any],
-    evidence: Evidence | None,
-    name: str,
-    teacher: str,
-) -> list[str]:
-    if evidence is None:
-        kept = {
+    config: TrainConfig | DistillConfig, result: Mapping[str, Any], evaluation: Evaluation, name: str, teacher: str
+) -> Values | None:
+    if not evaluation:
+        scores = {
             f"{split} {score}": f"{value:.4f}"
             for split in ("val", "test")
             for score, value in result.get(split, {}).items()
         }
-        return [facts("Scores after the last epoch.", kept)] if kept else []
-    rows = [_row(f"{name}, {_model(config)}", evidence.student, result.get("ema", {}).get("test"))]
-    if evidence.teacher is not None:
-        rows.append(_row(f"teacher, {teacher}", evidence.teacher, None))
+        return {"table": None, "scores": scores} if scores else None
+    rows = [_row(f"{name}, {_model(config)}", evaluation, result.get("ema", {}).get("test"))]
+    if "teacher" in evaluation:
+        rows.append(_row(f"teacher, {teacher}", evaluation["teacher"], None))
     header = ["", "top-1 (%)", "top-5 (%)", "NLL", "ECE", "ECE, scaled", "agreement (%)", "EMA top-1 (%)"]
     header += ["parameters", "MACs", "latency (ms)"]
-    used = [j for j in range(len(header)) if any(row[j].text for row in rows)]
     caption = (
-        f"The weights of the last epoch on {evidence.images:,} test images; agreement is with the teacher, latency is "
-        "of one image, median, in float32, on the machine that made this page."
+        f"The weights of the last epoch on {evaluation['images']:,} test images; agreement is with the teacher, "
+        "latency is of one image, median, in float32, on the machine that evaluated them."
     )
-    return [table(caption, [header[j] for j in used], [[row[j] for j in used] for row in rows])]
+    return {"table": Table(caption, header, rows).without_columns()}
 
 
-def _row(name: str, answers: Answers, ema: dict[str, float] | None) -> list[Cell]:
-    def share(value: float | None) -> Cell:
-        return Cell("" if value is None else f"{100 * value:.2f}", value)
-
-    def number(value: float | None, form: str) -> Cell:
-        return Cell("" if value is None else format(value, form), value)
-
-    s, c = answers.scores, answers.cost
+def _row(name: str, measured: Mapping[str, Any], ema: Mapping[str, float] | None) -> list[Cell]:
     return [
         Cell(name),
-        share(s["top1"]),
-        share(s["top5"]),
-        number(s["nll"], ".3f"),
-        number(s["ece"], ".3f"),
-        number(s["ece_scaled"], ".3f"),
-        share(s.get("agreement")),
-        share(ema["top1"] if ema else None),
-        number(c["parameters"], ",.0f"),
-        number(c["macs"], ",.0f"),
-        number(c["latency_ms"], ".2f"),
+        percent(measured["top1"]),
+        percent(measured["top5"]),
+        number(measured["nll"], ".3f"),
+        number(measured["ece"], ".3f"),
+        number(measured["calibration"]["scaled_ece"], ".3f"),
+        percent(measured.get("agreement")),
+        percent(ema["top1"] if ema else None),
+        number(measured["params"], ",.0f"),
+        number(measured["macs"], ",.0f"),
+        number(measured["latency_ms_1"], ".2f"),
     ]
 
 
-def _curves(metrics: Rows, evidence: Evidence | None, name: str) -> list[str]:
-    top = evidence.teacher.scores["top1"] if evidence is not None and evidence.teacher is not None else None
+def _curves(metrics: Rows, evaluation: Evaluation) -> Values:
+    teacher = evaluation.get("teacher", {}).get("top1")
     accuracies = _series(metrics, {"train_accuracy": "train", "val_top1": "validation", "test_top1": "test"})
     losses = _series(metrics, {k: k.removeprefix("train_") for k in metrics[-1] if _is_loss(k)})
     if losses.keys() == {"loss", "ce"}:
         del losses["ce"]  # they are the same
-    plots = [
-        figure(
-            curves(accuracies, "value", "accuracy", looks(accuracies), top),
+    figures = [
+        Figure(
+            curves(accuracies, "value", "accuracy", styles(accuracies), teacher),
             "Accuracy by epoch. On virtual samples, train accuracy counts the class with the largest weight.",
         ),
-        figure(curves(losses, "value", "loss", looks(losses)), "Losses of training by epoch: the sum and its terms."),
+        Figure(curves(losses, "value", "loss", styles(losses)), "Losses of training by epoch: the sum and its terms."),
     ]
-    return [grid(*plots)]
+    return {"figures": figures, "methods_differ": False}
 
 
 def _is_loss(name: str) -> bool:
     return name.startswith("train_") and name != "train_accuracy"
 
 
-def _series(metrics: Rows, names: dict[str, str]) -> dict[str, list[Rows]]:
+def _series(metrics: Rows, names: Mapping[str, str]) -> dict[str, list[Rows]]:
     """Columns of the metrics as runs of their own, for `curves`."""
     return {
         label: [[{"epoch": r["epoch"], "value": r[column]} for r in metrics if column in r]]
@@ -189,24 +168,26 @@ def _series(metrics: Rows, names: dict[str, str]) -> dict[str, list[Rows]]:
     }
 
 
-def _again(config: TrainConfig | DistillConfig, path: Path) -> list[str]:
-    text = (path / "config.yaml").read_text(encoding="utf-8")
-    return [
-        paragraph("The command that repeats this run; it gives the same weights on the same machine."),
-        code(command_of(config, yaml.safe_load(text))),
-        details("All options (config.yaml)", code(text)),
-        details("Where it ran (env.json)", facts("Versions and hardware.", environment_facts(path))),
-    ]
+def _again(config: TrainConfig | DistillConfig, path: Path) -> Values:
+    options = (path / "config.yaml").read_text(encoding="utf-8")
+    return {
+        "text": "The command that repeats this run; it gives the same weights on the same machine.",
+        "command": command_of(config, yaml.safe_load(options)),
+        "files": {"All options (config.yaml)": options},
+        "where": "Where it ran (env.json)",
+        "environment": _environment(path),
+        "runs_have_more": False,
+    }
 
 
-def environment_facts(path: Path) -> dict[str, str]:
+def _environment(path: Path) -> dict[str, str]:
     """What env.json of a run says, one fact a line."""
     try:
-        kept: dict[str, Any] = json.loads((path / "env.json").read_text())
+        environment: dict[str, Any] = json.loads((path / "env.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    versions = kept.pop("versions", {})
-    return {k: str(v) for k, v in {**kept, **versions}.items() if v is not None}
+    versions = environment.pop("versions", {})
+    return {k: str(v) for k, v in {**environment, **versions}.items() if v is not None}
 
 
 def read_metrics(run: Path) -> Rows:

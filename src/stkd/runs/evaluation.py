@@ -1,60 +1,228 @@
-"""The evaluation that is kept in a run's directory, so that its page can show what takes long to measure."""
+"""The evaluation of a run: made once, kept in evaluation.json, and used while nothing it depends on has changed."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
+from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.files import write_atomic
+from ..data import DataSet, open_data
+from ..data.selection import data_of
+from ..evaluation import evaluate
+from ..mixing import Mix
 from ..models.files import find_weights
+from .directory import read_result
+from .inspection import open_run
+from .opened import asking_for_plugin, open_model_for, read_config
 
-__all__ = ["keep_evaluation", "kept_evaluation"]
+__all__ = ["current_evaluation", "evaluate_run", "read_evaluation"]
+
+log = logging.getLogger(__name__)
 
 _FILE = "evaluation.json"
-_SCHEMA = 1
+_FORMAT = 2
 _ON_REQUEST = ("robustness", "ood")
+_COMPARED = ("teacher", "alone")
+
+Inputs = dict[str, Any]
+"""What an evaluation depends on: digests of the weights ("model", "teacher", "alone"), fingerprints of the data ("data",
+"foreign"), and "options"."""
 
 
-def keep_evaluation(run: Path, found: Mapping[str, Any]) -> Path:
-    """Write what was found on a run's own test images into its directory.
+def evaluate_run(
+    run: Path,
+    *,
+    split: str = "test",
+    data_spec: str | None = None,
+    teacher: Path | None = None,
+    alone: Path | None = None,
+    corrupted: bool = False,
+    ood: str | None = None,
+) -> dict[str, Any]:
+    """Score a run's model, and compare it with its teacher if it had one.
 
-    What is measured on request alone stays from an earlier evaluation of the same weights.
+    What is found on the run's own test images is written to evaluation.json in the run directory. Robustness and
+    foreign images that were measured before stay in that file as long as they hold.
 
     Args:
         run: Run directory.
-        found: By `stkd.runs.inspection.evaluate_run`.
+        split: "test", "val" or "train".
+        data_spec: Another data set with the same classes, instead of the run's own.
+        teacher: Weights of a teacher for a run that had none.
+        alone: Run of the same student trained without a teacher, to compare with.
+        corrupted: Also measure the accuracy under common corruptions.
+        ood: Data set of other images, to see whether the models are less confident on them.
 
     Returns:
-        The file.
+        What `stkd.evaluation.evaluate` returns, with file_bytes, the size of the weights on disk.
 
     Raises:
-        OSError: The directory cannot be written.
+        StkdError: The run, its weights, the data or the teacher cannot be read.
     """
-    before = kept_evaluation(run) or {}
-    rest = {part: before[part] for part in _ON_REQUEST if part in before}
-    file = run / _FILE
-    write_atomic(file, json.dumps({"schema": _SCHEMA, "weights": _digest(run), **rest, **found}))
-    return file
+    if split not in ("train", "val", "test"):
+        raise StkdError(f"unknown split {split!r}; choose train, val or test")
+    opened = open_run(run, data_spec=data_spec, teacher=teacher)
+    foreign = None if ood is None else open_data(ood)
+    inputs = _inputs(run, opened.config, opened.data, teacher)
+    if alone is not None:
+        inputs["alone"] = {"path": str(alone.resolve()), "weights": _digest(alone)}
+    if foreign is not None:
+        inputs["foreign"] = {"spec": ood, "data": foreign.fingerprint}
+    evaluation = evaluate(
+        opened.model,
+        opened.data,
+        split=split,
+        teacher=opened.teacher,
+        alone=None if alone is None else open_model_for(alone, opened.data, opened.device),
+        corrupted=corrupted,
+        foreign=foreign,
+        mix=Mix(**inputs["options"]["mix"]),
+        workers=opened.config.workers,
+    )
+    evaluation["file_bytes"] = find_weights(run).stat().st_size
+    for who, path in (("teacher", getattr(opened.config, "teacher_weights", None) or teacher), ("alone", alone)):
+        if who in evaluation and path is not None:
+            evaluation[who]["file_bytes"] = find_weights(path).stat().st_size
+    if split == "test" and data_spec is None:
+        _store(run, evaluation, inputs)
+    return evaluation
 
 
-def kept_evaluation(run: Path) -> dict[str, Any] | None:
-    """What was kept of a run.
+def read_evaluation(run: Path, *, teacher: Path | None = None) -> dict[str, Any]:
+    """What evaluation.json of a run holds, as far as it is of the weights, data and options of now.
+
+    Args:
+        run: Run directory.
+        teacher: Weights of a teacher for a run that had none.
 
     Returns:
-        None where nothing was, or it is damaged or of other weights.
+        As `evaluate_run`; only "robustness" or "ood" where only they still hold, and nothing where nothing does or the
+        file is missing or damaged.
+
+    Raises:
+        StkdError: The run or its data cannot be read, so that nothing is known about them.
     """
+    stored = _load(run)
+    if not stored:
+        return {}
+    config = read_config(run)
+    with asking_for_plugin(run):
+        data = data_of(config)
+    return _valid(stored, _inputs(run, config, data, teacher))
+
+
+def current_evaluation(run: Path, *, teacher: Path | None = None) -> dict[str, Any]:
+    """The evaluation of a run on its test images: the stored one where it holds, else made anew.
+
+    Args:
+        run: Run directory.
+        teacher: Weights of a teacher for a run that had none.
+
+    Returns:
+        As `evaluate_run`, with the robustness and foreign images that were measured before, if they hold.
+
+    Raises:
+        StkdError: The run, its weights, the data or the teacher cannot be read.
+    """
+    stored = read_evaluation(run, teacher=teacher)
+    if "top1" in stored:
+        return stored
+    return {**stored, **evaluate_run(run, teacher=teacher)}
+
+
+def _store(run: Path, evaluation: Mapping[str, Any], inputs: Inputs) -> None:
+    before = _valid(_load(run), inputs)
+    parts = {part: {"inputs": inputs, **evaluation[part]} for part in _ON_REQUEST if part in evaluation}
+    parts = {**{part: before[part] for part in _ON_REQUEST if part in before}, **parts}
+    content = {"format": _FORMAT, "inputs": inputs, **evaluation, **parts}
     try:
-        kept: dict[str, Any] = json.loads((run / _FILE).read_text(encoding="utf-8"))
-        return kept if kept["schema"] == _SCHEMA and kept["weights"] == _digest(run) else None
-    except (OSError, ValueError, KeyError, TypeError, StkdError):
+        write_atomic(run / _FILE, json.dumps(content))
+    except OSError as error:
+        log.warning("the evaluation is not kept for the run's page: %s (%s)", error.strerror, run)
+
+
+def _load(run: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads((run / _FILE).read_text(encoding="utf-8"))
+        return stored if stored["format"] == _FORMAT else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # missing, damaged or of another version
+
+
+def _valid(stored: dict[str, Any], now: Inputs) -> dict[str, Any]:
+    """The parts of a stored evaluation that depend on nothing that has changed."""
+    try:
+        parts = {part: stored.pop(part) for part in _ON_REQUEST if part in stored}
+        valid = _unchanged(stored, now, whole=("model", "teacher", "data", "options"))
+        for name, part in parts.items():
+            if part := _unchanged(part, now, whole=("model", "data", *(["foreign"] if name == "ood" else []))):
+                valid[name] = part
+        return valid
+    except (KeyError, TypeError, AttributeError):
+        return {}  # not written by stkd
+
+
+def _unchanged(part: dict[str, Any], now: Inputs, whole: tuple[str, ...]) -> dict[str, Any]:
+    """A part of an evaluation without models whose weights have changed; empty where one of `whole` has."""
+    inputs = part["inputs"]
+    now = {**now, "alone": _alone_now(inputs), "foreign": _foreign_now(inputs)}
+    if any(inputs.get(name) != now[name] for name in whole):
+        return {}
+    changed = [who for who in _COMPARED if inputs.get(who) != now[who]]
+    return {name: value for name, value in part.items() if name not in changed}
+
+
+def _inputs(run: Path, config: TrainConfig | DistillConfig, data: DataSet, teacher: Path | None) -> Inputs:
+    result = read_result(run) or {}
+    options = {"mix": result.get("mix", dataclasses.asdict(Mix()))}
+    teacher_digest = _teacher_digest(config) or (None if teacher is None else _digest(teacher))
+    return {"model": _digest(run), "teacher": teacher_digest, "data": data.fingerprint, "options": options}
+
+
+def _teacher_digest(config: TrainConfig | DistillConfig) -> str | None:
+    """Of the weights and options of a run's own teacher; None where it has none or its weights are gone."""
+    if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
+        return None
+    files = [path for path in (config.teacher_weights, *(config.more_teachers or ())) if path is not None]
+    if not all(path.exists() for path in files):
+        return None
+    options = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name.startswith("teacher")
+        and field.name not in ("teacher_weights", "teacher_cache", "teacher_precision")
+    }
+    options["teacher_classes"] = config.teacher_classes and config.teacher_classes.read_text(encoding="utf-8")
+    text = json.dumps([[_digest(path) for path in files], options], default=str)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _alone_now(inputs: Inputs) -> dict[str, str] | None:
+    if (before := inputs.get("alone")) is None:
+        return None
+    try:
+        return {"path": before["path"], "weights": _digest(Path(before["path"]))}
+    except (OSError, StkdError):
         return None
 
 
-def _digest(run: Path) -> str:
-    """Of the weights, since the directory may have been copied."""
-    with find_weights(run).open("rb") as file:
+def _foreign_now(inputs: Inputs) -> dict[str, str] | None:
+    if (before := inputs.get("foreign")) is None:
+        return None
+    try:
+        return {"spec": before["spec"], "data": open_data(before["spec"]).fingerprint}
+    except StkdError:
+        return None
+
+
+def _digest(path: Path) -> str:
+    """Of the weights of a run or file; of their content, since a run may have been copied."""
+    with find_weights(path).open("rb") as file:
         return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()

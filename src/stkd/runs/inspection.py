@@ -1,4 +1,4 @@
-"""Looking at a finished run: scoring it on its data, and asking it about single images."""
+"""A finished run opened with its data and teacher, and its predictions for single images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
-from ..data import DataSet, open_data
+from ..data import DataSet
 from ..data.selection import data_of
-from ..evaluation import evaluate
-from ..models.files import ModelInfo, find_weights, load_model
+from ..models.files import ModelInfo, load_model
 from .opened import asking_for_plugin, open_model_for, open_teacher_of, read_config
 
-__all__ = ["OpenRun", "evaluate_run", "open_run", "predict_images", "read_config"]
+__all__ = ["OpenRun", "open_run", "predict_images", "read_config"]
 
 _CHUNK = 64  # images decoded and shown to the models at once
 
@@ -81,52 +80,6 @@ def open_run(run: Path, *, data_spec: str | None = None, teacher: Path | None = 
     if found is None and teacher is not None:
         found = open_model_for(teacher, data, device)
     return OpenRun(run, config, model.to(device), data, found, device)
-
-
-def evaluate_run(
-    run: Path,
-    *,
-    split: str = "test",
-    data_spec: str | None = None,
-    alone: Path | None = None,
-    corrupted: bool = False,
-    ood: str | None = None,
-) -> dict[str, Any]:
-    """Score a run's model, and compare it with its teacher if it had one.
-
-    Args:
-        run: Run directory.
-        split: "test", "val" or "train".
-        data_spec: Another data set with the same classes, instead of the run's own.
-        alone: Run of the same student trained without a teacher, to compare with.
-        corrupted: Also measure the accuracy under common corruptions.
-        ood: Data set of other images, to see whether the models are less sure of them.
-
-    Returns:
-        What `evaluate` returns, with file_bytes, the size of the weights on disk.
-
-    Raises:
-        StkdError: The run, its weights, the data or the teacher cannot be read.
-    """
-    if split not in ("train", "val", "test"):
-        raise StkdError(f"unknown split {split!r}; choose train, val or test")
-    opened = open_run(run, data_spec=data_spec)
-    config = opened.config
-    found = evaluate(
-        opened.model,
-        opened.data,
-        split=split,
-        teacher=opened.teacher,
-        alone=None if alone is None else open_model_for(alone, opened.data, opened.device),
-        corrupted=corrupted,
-        foreign=None if ood is None else open_data(ood),
-        workers=config.workers,
-    )
-    found["file_bytes"] = find_weights(run).stat().st_size
-    for who, path in (("teacher", getattr(config, "teacher_weights", None)), ("alone", alone)):
-        if who in found and path is not None:
-            found[who]["file_bytes"] = find_weights(path).stat().st_size
-    return found
 
 
 def _as_trained(data: DataSet, info: ModelInfo) -> DataSet:

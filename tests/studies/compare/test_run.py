@@ -16,7 +16,7 @@ import pytest
 
 from stkd.core.config import DistillConfig
 from stkd.core.locks import lock_folder
-from stkd.runs.inspection import evaluate_run
+from stkd.runs.evaluation import evaluate_run
 from stkd.studies.compare import schedule, workers
 from stkd.studies.compare.plan import plan
 from stkd.studies.compare.spec import Comparison

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 
 from ...core.options import Parser
 from ._plugin import add_plugin, load_given
-
-log = logging.getLogger(__name__)
 
 SUMMARY = "score a finished run"
 
@@ -31,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Do it."""
-    from ...runs.inspection import evaluate_run
+    from ...runs.evaluation import evaluate_run
     from ..evaluation_table import show_evaluation
 
     load_given(args.plugin)
@@ -42,16 +38,4 @@ def run(args: Namespace) -> int:
         print(json.dumps(found))
     else:
         show_evaluation(found, str(args.run))
-    if args.split == "test" and args.data is None:
-        _keep(args.run, found)
     return 0
-
-
-def _keep(run: Path, found: dict[str, Any]) -> None:
-    """Leave it beside the run for its page, if that can be written."""
-    from ...runs.evaluation import keep_evaluation
-
-    try:
-        keep_evaluation(run, found)
-    except OSError as error:
-        log.warning("the run's page will not show this: %s (%s)", error.strerror, run)

@@ -1,4 +1,4 @@
-"""The record of a comparison, comparison.json, as its page reads it."""
+"""The record of a comparison, comparison.json, as the page reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["RECORD", "Panel", "Row", "panels_of", "read_record"]
 
 RECORD = "comparison.json"
 _SCHEMA = 2
-_LINES = 7  # methods that a figure of curves shows at most
+_MOST_CURVES = 7  # methods that a figure of curves shows at most
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -60,8 +60,8 @@ class Row:
     @property
     def runs(self) -> list[dict[str, Any]]:
         """Finished runs."""
-        found: list[dict[str, Any]] = self.cell["runs"]
-        return found
+        runs: list[dict[str, Any]] = self.cell["runs"]
+        return runs
 
     @property
     def top1(self) -> float:
@@ -107,11 +107,11 @@ class Panel:
         """The student without a teacher."""
         return next((row for row in self.finished if row.spec.partition(":")[0] == "ce"), None)
 
-    def looked_at(self) -> list[Row]:
+    def evaluated(self) -> list[Row]:
         """The few methods whose predictions are shown: student alone, baseline, best form of STKD, best of all."""
         base = next((row for row in self.finished if row.name == self.baseline), None)
-        chosen = [self.alone, base, self.best("stkd"), self.best()]
-        return [row for row in self.finished if row in chosen]
+        rows = [self.alone, base, self.best("stkd"), self.best()]
+        return [row for row in self.finished if row in rows]
 
     def main(self) -> Row | None:
         """The student whose examples are shown: by the best form of STKD if there is one, else the best taught one."""
@@ -119,19 +119,19 @@ class Panel:
         return self.best("stkd") or max(taught, key=lambda r: r.top1, default=None)
 
     def drawn(self) -> list[Row]:
-        """Methods that curves are drawn of: all, or those looked at and the best of the others."""
-        first = self.looked_at()
+        """Methods whose curves are drawn: all, or those that are evaluated and the best of the others."""
+        first = self.evaluated()
         others = sorted((r for r in self.finished if r not in first), key=lambda r: -r.top1)
-        chosen = first + others[: max(0, _LINES - len(first))]
-        return [row for row in self.finished if row in chosen]
+        rows = first + others[: max(0, _MOST_CURVES - len(first))]
+        return [row for row in self.finished if row in rows]
 
 
 def panels_of(record: dict[str, Any]) -> list[Panel]:
     """One panel for each pair of data set and student."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    rows: dict[tuple[str, str], list[Row]] = {}
     for cell in record["cells"]:
         row = Row({"failed": [], "mean": {}, "std": {}, "paired": None, **cell})
         if row.runs:
-            _ = row.accuracies(), row.top1  # a damaged record is found here
-        found.setdefault((str(cell["data"]), str(cell["student"])), []).append(row)
-    return [Panel(data, student, rows, str(record["baseline"])) for (data, student), rows in found.items()]
+            _ = row.accuracies(), row.top1  # raises here where the record is damaged
+        rows.setdefault((str(cell["data"]), str(cell["student"])), []).append(row)
+    return [Panel(data, student, cells, str(record["baseline"])) for (data, student), cells in rows.items()]

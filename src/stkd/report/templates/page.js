@@ -1,6 +1,7 @@
 'use strict';
-// Plots are drawn when they come near the screen; their text and grid follow the page, light or dark.
+// Figures are drawn when they come near the screen; their text and grid follow the page, light or dark.
 const dark = matchMedia('(prefers-color-scheme: dark)');
+const boxes = [...document.querySelectorAll('.plotly-graph-div')];
 const drawn = new Set();
 
 function ofPage(name) {
@@ -8,8 +9,7 @@ function ofPage(name) {
 }
 
 function content(box, ink = ofPage('ink'), line = ofPage('line')) {
-  const source = box.parentElement.querySelector('script').textContent;
-  const { data, layout } = JSON.parse(source.replaceAll('var(--ink)', ink));
+  const { data, layout } = JSON.parse(JSON.stringify(figures.get(box.id)).replaceAll('var(--ink)', ink));
   Object.assign(layout, { paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', autosize: true });
   layout.font = { color: ink, size: 13, family: 'system-ui, sans-serif' };
   for (const axis of ['xaxis', 'yaxis']) {
@@ -32,7 +32,7 @@ const near = new IntersectionObserver((entries) => {
 }, { rootMargin: '400px' });
 
 function drawAll() {
-  document.querySelectorAll('.plot').forEach(draw);
+  boxes.forEach(draw);
 }
 
 // Values of a plot as rows: one for each point, or for each cell of a heat map.
@@ -70,7 +70,7 @@ async function picture(box, format) {
 }
 
 function showValues(button, box) {
-  const place = box.parentElement.querySelector('.values');
+  const place = box.closest('figure').querySelector('.values');
   place.hidden = !place.hidden;
   button.setAttribute('aria-expanded', String(!place.hidden));
   if (place.childElementCount) return;
@@ -84,7 +84,7 @@ function showValues(button, box) {
 }
 
 async function tool(button) {
-  const box = button.closest('figure').querySelector('.plot');
+  const box = button.closest('figure').querySelector('.plotly-graph-div');
   const name = document.title.replace(/[^\w-]+/g, '-') + '-' + box.id;
   const what = button.dataset.tool;
   if (what === 'values') return showValues(button, box);
@@ -123,4 +123,4 @@ addEventListener('beforeprint', drawAll);
 dark.addEventListener('change', () => drawn.forEach(draw));
 const first = document.querySelector('.choose select');
 if (first) choose(first.value);
-document.querySelectorAll('.plot').forEach((box) => near.observe(box));
+boxes.forEach((box) => near.observe(box));
