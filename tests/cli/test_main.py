@@ -124,7 +124,9 @@ def test_evaluate_of_a_run_that_cannot_be_written_shows_what_it_found(
     monkeypatch.setattr("stkd.runs.evaluation.write_atomic", fail)
     answer = stkd("evaluate", student_run)
     assert answer.code == 0
-    assert answer.err.startswith("stkd: warning: the evaluation is not kept for the run's page: Read-only file system (")
+    assert answer.err.startswith(
+        "stkd: warning: the evaluation is not kept for the run's page: Read-only file system ("
+    )
     assert "top-1 accuracy" in answer.out
 
 

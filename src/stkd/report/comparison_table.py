@@ -35,8 +35,8 @@ def scores_table(record: Mapping[str, Any], panels: Sequence[Panel], styles: Map
                 rows.append(_row(panel, row, record["students"].get(panel.student, {}), style))
             failed += [(panel, failure, Cell(row.name, colour=style.colour)) for failure in row.cell["failed"]]
     caption = (
-        f"Every method; differences are paired by seed with {baseline}, intervals and p by Student's t, p corrected for "
-        "the number of comparisons. Click a heading to sort."
+        f"Every method; differences are paired by seed with {baseline}, intervals and p by Student's t, p corrected "
+        "for the number of comparisons. Click a heading to sort."
     )
     same = [name for name in ("data", "student") if len({getattr(panel, name) for panel in panels}) == 1]
     table = Table(caption, header, [*teachers, *rows], strong=len(teachers)).without_columns(*same)

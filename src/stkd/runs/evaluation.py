@@ -32,7 +32,7 @@ _ON_REQUEST = ("robustness", "ood")
 _COMPARED = ("teacher", "alone")
 
 Inputs = dict[str, Any]
-"""What an evaluation depends on: digests of the weights ("model", "teacher", "alone"), fingerprints of the data ("data",
+"""What an evaluation depends on: digests of weights ("model", "teacher", "alone"), fingerprints of data ("data" and
 "foreign"), and "options"."""
 
 
