@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,12 @@ def test_search_finds_a_loss(address: str, browser: Any) -> None:
     page.locator(".md-search__input").press_sequentially("reviewkd")
     page.locator(".md-search-result__item").first.wait_for()
     page.close()
+
+
+def test_every_public_name_is_documented(site: Path) -> None:
+    page = (site / "api" / "functions" / "index.html").read_text()
+    modules = {"data", "losses", "methods", "mixing", "models"}
+    assert set(re.findall(r'id="stkd\.(\w+)"', page)) == set(stkd.__all__) - modules - {"__version__"}
 
 
 def test_every_loss_is_documented(site: Path) -> None:
