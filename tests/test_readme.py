@@ -89,6 +89,18 @@ def test_picture_of_the_ablations_is_that_of_the_result_files() -> None:
     assert script("ablations").draw() == drawn, "run python benchmarks/ablations.py"
 
 
+def test_results_say_which_files_were_made_from_uncommitted_changes() -> None:
+    _, _, listed = (ROOT / "results" / "README.md").read_text().partition("## Made from uncommitted changes")
+    dirty = {file.name for file in (ROOT / "results").glob("*.json") if '-dirty"' in file.read_text()}
+    assert set(re.findall(r"`(\w+\.json)`", listed)) == dirty
+
+
+def test_results_name_every_file() -> None:
+    named = re.findall(r"^\| `([\w*]+\.json)`", (ROOT / "results" / "README.md").read_text(), re.MULTILINE)
+    files = {file.name for pattern in named for file in (ROOT / "results").glob(pattern)}
+    assert files == {file.name for file in (ROOT / "results").glob("*.json")}
+
+
 def anchors(page: Path) -> set[str]:
     """What links into a page may name: its headings, as GitHub writes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
