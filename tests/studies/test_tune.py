@@ -15,7 +15,7 @@ import yaml
 from stkd import api
 from stkd.core.config import DistillConfig
 from stkd.core.errors import Interrupted, StkdError
-from stkd.studies.search import options, ranges, usual
+from stkd.studies.tune.space import defaults, options, ranges
 from stkd.training.learner import Learner
 
 optuna = pytest.importorskip("optuna")
@@ -40,13 +40,13 @@ def test_three_trials_then_a_fourth(words: list[str], tmp_path: Path, stkd: Any)
     answer = stkd(*words, "--trials", "3")
     assert answer.code == 0, answer.err
     assert len(values(out)) == 3
-    assert "trial 0: --method stkd:temperature=4 --alpha 1.0 --lr 0.05: " in answer.out, "the defaults come first"
+    assert "trial 0: --method stkd:temperature=4 --alpha 1.0 --lr 0.05: " in answer.err, "the defaults come first"
     best = max(values(out))
     assert f"best of 3 trials: validation accuracy {best:.2%} with --method stkd:temperature=" in answer.out
     assert len({yaml.safe_load(file.read_text())["alpha"] for file in out.glob("trial-*/config.yaml")}) == 3
     again = stkd(*words, "--trials", "4")
     assert again.code == 0
-    assert again.out.count("trial ") == 1, "the first three are not made again"
+    assert again.err.count("trial ") == 1, "the first three are not made again"
     assert len(values(out)) == 4
 
 
@@ -82,7 +82,7 @@ def test_interrupted_trial_goes_on(words: list[str], tmp_path: Path, stkd: Any, 
             raise Interrupted(15, "stopped")
         return run(config, **given)
 
-    monkeypatch.setattr("stkd.studies.tune.run_distill", stopped)
+    monkeypatch.setattr("stkd.studies.tune.study.run_distill", stopped)
     assert stkd(*words, "--trials", "3").code == 143
     assert stkd(*words, "--trials", "3").code == 0
     assert made == ["trial-0", "trial-1", "trial-1", "trial-2"]
@@ -98,7 +98,7 @@ def test_another_worker_takes_another_trial(words: list[str], tmp_path: Path, st
             assert stkd(*words, "--trials", "2").code == 0  # while this one is at work
         return run(config, **given)
 
-    monkeypatch.setattr("stkd.studies.tune.run_distill", crowded)
+    monkeypatch.setattr("stkd.studies.tune.study.run_distill", crowded)
     assert stkd(*words, "--trials", "2").code == 0
     assert made == ["trial-0", "trial-1"]
 
@@ -113,14 +113,14 @@ def test_failed_trials_are_told_and_the_others_count(
             raise StkdError("the loss became NaN")
         return run(config, **given)
 
-    monkeypatch.setattr("stkd.studies.tune.run_distill", failing)
+    monkeypatch.setattr("stkd.studies.tune.study.run_distill", failing)
     answer = stkd(*words, "--trials", "1")
     assert answer.code == 2
     assert "every trial in" in answer.err
     answer = stkd(*words, "--trials", "3")
     assert answer.code == 0
-    assert "trial 2:" in answer.out
-    assert "failed: the loss became NaN" in answer.out
+    assert "trial 2:" in answer.err
+    assert "failed: the loss became NaN" in answer.err
 
 
 @pytest.fixture
@@ -139,21 +139,23 @@ def three_epochs(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]
 def test_hopeless_trials_are_pruned(three_epochs: list[str], tmp_path: Path, stkd: Any) -> None:
     answer = stkd(*three_epochs, "--trials", "7")
     assert answer.code == 0, answer.err
-    lines = answer.out.splitlines()
-    assert re.fullmatch(r"trial 5: --method .*: pruned after epoch 2 of 3, validation accuracy 25.00%", lines[5])
+    lines = answer.err.splitlines()
+    assert re.fullmatch(
+        r"stkd: note: trial 5: --method .*: pruned after epoch 2 of 3, validation accuracy 25.00%", lines[5]
+    )
     assert lines[6].endswith(": validation accuracy 20.00%"), "the next one goes on"
-    assert lines[7].startswith("best of 7 trials (1 pruned): validation accuracy 20.00% "), (
+    assert answer.out.startswith("best of 7 trials (1 pruned): validation accuracy 20.00% "), (
         "25 % was not the last epoch"
     )
     assert not (tmp_path / "study" / "trial-5" / "result.json").exists()
     again = stkd(*three_epochs, "--trials", "7")
-    assert again.out.splitlines() == lines[7:]
+    assert (again.out, again.err) == (answer.out, "")
 
 
 def test_nothing_is_pruned_without_evaluations_on_the_way(three_epochs: list[str], stkd: Any) -> None:
     answer = stkd(*three_epochs, "--trials", "6", "--eval-every", "3")
     assert answer.code == 0, answer.err
-    assert answer.out.count("validation accuracy 20.00%") == 7, "six trials and the best"
+    assert answer.err.count("validation accuracy 20.00%") == 6
 
 
 def test_trial_that_was_killed_is_pruned_later(
@@ -172,14 +174,14 @@ def test_trial_that_was_killed_is_pruned_later(
 
         return run(config, on_epoch=stop, **given)
 
-    monkeypatch.setattr("stkd.studies.tune.run_distill", stopped)
+    monkeypatch.setattr("stkd.studies.tune.study.run_distill", stopped)
     assert stkd(*three_epochs, "--trials", "6").code == 143
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # as Optuna says that something was told twice
         answer = stkd(*three_epochs, "--trials", "6")
     assert answer.code == 0
     assert interrupted == [1]
-    assert "pruned after epoch 2 of 3" in answer.out
+    assert "pruned after epoch 2 of 3" in answer.err
     study = optuna.load_study(study_name="stkd", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}")
     assert study.trials[5].intermediate_values == {1: 0.25, 2: 0.25}
     assert len((tmp_path / "study" / "trial-5" / "metrics.jsonl").read_text().splitlines()) == 2
@@ -210,7 +212,7 @@ def test_study_of_other_options_is_refused(words: list[str], stkd: Any) -> None:
 
 def test_optuna_is_optional(words: list[str], stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "stkd.studies.tune", raising=False)
+    monkeypatch.delitem(sys.modules, "stkd.studies.tune.study", raising=False)
     answer = stkd(*words)
     assert answer.code == 2
     assert answer.err == "stkd: error: stkd tune needs the package optuna: pip install 'stkd[tune]'\n"
@@ -234,7 +236,7 @@ def test_method_of_a_plugin(tmp_path: Path) -> None:
     )
     config = DistillConfig(data="digits", student="cnn2", out=Path("run"), method="mine", plugin=plugin)
     assert ranges(config, ["temperature"])
-    assert usual(config, ["temperature"]) == {"temperature": 3.0}
+    assert defaults(config, ["temperature"]) == {"temperature": 3.0}
 
 
 def test_values_are_written_with_three_digits_where_they_belong() -> None:

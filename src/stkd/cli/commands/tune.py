@@ -31,14 +31,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
-    from ...studies.search import flags
-    from ...studies.tune import tune
+    """Tune, and print the best options."""
+    from ...studies.tune.space import flags
+    from ...studies.tune.study import tune
 
     names = [name for name in args.search.split(",") if name]
-    found = tune(config_from(DistillConfig, args), search=names, trials=args.trials, storage=args.storage)
-    short = Counter(trial.outcome for trial in found.trials if trial.outcome != "finished")
+    tuned = tune(config_from(DistillConfig, args), search=names, trials=args.trials, storage=args.storage)
+    short = Counter(trial.outcome for trial in tuned.trials if trial.outcome != "finished")
     but = f" ({', '.join(f'{count} {outcome}' for outcome, count in sorted(short.items()))})" if short else ""
-    print(f"best of {len(found.trials)} trials{but}: validation accuracy {found.top1:.2%} with {flags(found.options)}")
-    print(f"to train with them: stkd distill --recipe {found.recipe} --out DIR")
+    print(f"best of {len(tuned.trials)} trials{but}: validation accuracy {tuned.top1:.2%} with {flags(tuned.options)}")
+    print(f"to train with them: stkd distill --recipe {tuned.recipe} --out DIR")
     return 0

@@ -1,4 +1,4 @@
-"""Hyper-parameters that `stkd tune` can choose, where it looks for them, and how they are written."""
+"""The search space of `stkd tune`: hyper-parameters, their ranges and defaults, and values as options of a run."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.config import DistillConfig
-from ..core.errors import StkdError, unknown
-from ..methods import Method
-from ..methods.selection import method_of, mix_of
-from ..training.optim import usual_lr
+from ...core.config import DistillConfig
+from ...core.errors import StkdError, unknown
+from ...methods import Method
+from ...methods.selection import method_of, mix_of
+from ...training.optim import usual_lr
 
-__all__ = ["Range", "flags", "options", "ranges", "usual"]
+__all__ = ["Range", "defaults", "flags", "options", "ranges"]
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where to look for a number.
+    """Range of a hyper-parameter.
 
     Attributes:
         low, high: Ends, both included.
-        whole: Whether it is a whole number.
-        log: Whether to look along its logarithm.
+        whole: Whether it takes whole numbers only.
+        log: Whether values are drawn evenly along the logarithm.
     """
 
     low: float
@@ -33,11 +33,11 @@ class Range:
 
 _OF_METHOD = {"temperature": Range(1, 10, log=True), "weight": Range(0, 1), "beta": Range(0.25, 16, log=True)}
 _OF_MIX = {"alpha": Range(0.1, 5, log=True), "instances": Range(1, 4, whole=True)}
-_LR = 5.0  # the learning rate is looked for from a fifth of the usual one to five times as much
+_LR = 5.0  # learning rates range from a fifth of the default to five times as much
 
 
 def ranges(config: DistillConfig, names: Sequence[str]) -> dict[str, Range]:
-    """Where to look for each hyper-parameter.
+    """Range of each hyper-parameter.
 
     Raises:
         StkdError: A name is unknown, or the method has no such option.
@@ -50,7 +50,7 @@ def ranges(config: DistillConfig, names: Sequence[str]) -> dict[str, Range]:
 
 def _range(name: str, config: DistillConfig, method: Method) -> Range:
     if name == "lr":
-        return Range(_usual_lr(config) / _LR, _usual_lr(config) * _LR, log=True)
+        return Range(_default_lr(config) / _LR, _default_lr(config) * _LR, log=True)
     if name in _OF_METHOD:
         if not hasattr(method, name):
             raise StkdError(f"method {config.method!r} has no {name} to search; leave it out of --search")
@@ -62,23 +62,23 @@ def _range(name: str, config: DistillConfig, method: Method) -> Range:
     return _OF_MIX[name]
 
 
-def _usual_lr(config: DistillConfig) -> float:
+def _default_lr(config: DistillConfig) -> float:
     return config.lr or usual_lr(config, config.student)
 
 
-def usual(config: DistillConfig, names: Iterable[str]) -> dict[str, Any]:
-    """The values that a run has where nothing is chosen."""
+def defaults(config: DistillConfig, names: Iterable[str]) -> dict[str, Any]:
+    """The values that a run has where nothing is chosen; those that a method leaves open are left out."""
     method = method_of(config)
     mix = mix_of(config, method)
     known = {n: getattr(method, n, None) for n in _OF_METHOD} | {n: getattr(mix, n) for n in _OF_MIX}
-    known["lr"] = _usual_lr(config)
+    known["lr"] = _default_lr(config)
     return {name: known[name] for name in names if known[name] is not None}
 
 
 def options(config: DistillConfig, values: Mapping[str, float]) -> dict[str, Any]:
-    """Values as fields of a config, with three digits, so that they can be written down.
+    """Values as fields of a config, rounded to three digits, so that they can be typed.
 
-    What belongs to the method goes into its text.
+    Options of the method become part of `method`.
     """
     rounded = {name: _short(value) for name, value in values.items()}
     own = {name: value for name, value in rounded.items() if name in _OF_METHOD}
