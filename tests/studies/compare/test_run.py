@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stkd.core.config import DistillConfig
 from stkd.core.locks import lock_folder
@@ -316,20 +317,70 @@ def test_process_of_a_run_that_hears_no_signal_ends_with_it(tmp_path: Path) -> N
         pool.close()
 
 
+GIVEN = {"data": "digits", "student": "cnn2", "method": "ce", "train_images": 64, "precision": "32"}
+ENDLESS = 100_000  # epochs
+
+
 @pytest.mark.services
 def test_a_process_that_dies_fails_its_run_alone(tmp_path: Path) -> None:
-    pool = workers.Processes(1, devices=[])
+    """The process beside it goes on, and another takes its place."""
+    pool = workers.Processes(2, devices=[])
     try:
-        given = {"data": "digits", "student": "cnn2", "method": "ce", "train_images": 64, "precision": "32"}
-        endless = DistillConfig(**given, epochs=100_000, out=tmp_path / "a")
-        pool.start(endless)
-        while not (tmp_path / "a" / "checkpoints" / "last.pt").exists():
+        killed = DistillConfig(**GIVEN, epochs=ENDLESS, out=tmp_path / "a")
+        beside = DistillConfig(**GIVEN, epochs=ENDLESS, out=tmp_path / "b")
+        pool.start(killed)
+        pool.start(beside)
+        while not all((tmp_path / name / "checkpoints" / "last.pt").exists() for name in "ab"):
             time.sleep(0.01)
-        os.kill(pool._processes[0][0].pid or 0, signal.SIGKILL)
-        killed = workers.Failure("its process was killed by signal 9; is the memory full?")
-        assert list(pool.wait(600)) == [(endless, killed)]
-        short = DistillConfig(**given, epochs=1, out=tmp_path / "b")
+        os.kill(pool._pools[0][1].result(), signal.SIGKILL)
+        died = workers.Failure("its process died without a word; is the memory full?")
+        assert list(pool.wait(600)) == [(killed, died)]
+        short = DistillConfig(**GIVEN, epochs=1, out=tmp_path / "c")
         pool.start(short)
         assert list(pool.wait(600)) == [(short, None)]
+        pool.stop()
+        ((config, failure),) = pool.wait(0)
+        assert (config, failure) == (beside, workers.Failure("stopped"))
+    finally:
+        pool.close()
+
+
+@pytest.mark.services
+def test_a_process_that_dies_between_two_runs_is_replaced(tmp_path: Path) -> None:
+    pool = workers.Processes(1, devices=[])
+    try:
+        for name in "ab":
+            config = DistillConfig(**GIVEN, epochs=1, out=tmp_path / name)
+            pool.start(config)
+            assert list(pool.wait(600)) == [(config, None)]
+            process = pool._pools[0][1].result()
+            os.kill(process, signal.SIGKILL)
+            while pool._pools[0][0]._broken is False:  # type: ignore[attr-defined]
+                time.sleep(0.01)
+    finally:
+        pool.close()
+
+
+@pytest.mark.services
+def test_a_stop_before_a_run_has_begun_is_heard(tmp_path: Path) -> None:
+    """While its process still imports torch; else the run would be made to its end."""
+    pool = workers.Processes(1, devices=[])
+    try:
+        pool.start(DistillConfig(**GIVEN, epochs=ENDLESS, out=tmp_path / "a"))
+        pool.stop()
+        assert [failure for _, failure in pool.wait(0)] == [workers.Failure("stopped")]
+    finally:
+        pool.close()
+
+
+@pytest.mark.services
+def test_each_process_has_a_device_and_a_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    pool = workers.Processes(2, devices=["3", "5"])
+    try:
+        for place, device in enumerate(("3", "5")):
+            executor = pool._pool(place)
+            assert executor.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == device
+            assert executor.submit(torch.get_num_threads).result() == 2
     finally:
         pool.close()

@@ -1,17 +1,18 @@
-"""Where runs are made: in this process, or in several long-lived ones beside each other."""
+"""Where runs are made: in this process, or in several processes at the same time."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing import get_context, parent_process
+from types import FrameType
 from typing import Protocol
 
 from ...core.config import DistillConfig, TrainConfig
@@ -109,9 +110,10 @@ class Here:
 
 
 class Processes:
-    """Several processes that share the threads and the CUDA devices of this machine.
+    """Processes that share the threads and the CUDA devices of this machine.
 
-    They import torch once and make one run after the other. One that dies takes its run with it and is replaced.
+    Each is a pool of one, which imports torch once and makes one run after the other; one that dies fails its run
+    alone, and is replaced.
 
     Args:
         size: Number of processes.
@@ -121,88 +123,113 @@ class Processes:
     def __init__(self, size: int, devices: list[str]) -> None:
         self.size = size
         self._devices = devices
-        self._context = multiprocessing.get_context("spawn")
-        self._idle: list[int] = list(range(size))
-        self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
-        self._busy: dict[int, Config] = {}
+        self._idle = list(range(size))
+        self._pools: dict[int, tuple[ProcessPoolExecutor, Future[int]]] = {}
+        self._busy: dict[Future[Failure | None], tuple[int, Config]] = {}
 
     def start(self, config: Config) -> None:
         place = self._idle.pop(0)
-        if place in self._processes and not self._processes[place][0].is_alive():
-            self._bury(place)
-        if place not in self._processes:
-            self._processes[place] = self._spawn(place)
-        self._busy[place] = config
-        self._processes[place][1].send(config)
-
-    def _spawn(self, place: int) -> tuple[SpawnProcess, Connection]:
-        ours, theirs = self._context.Pipe()
-        device = self._devices[place % len(self._devices)] if self._devices else None
-        process = self._context.Process(target=_serve, args=(theirs, self.size, device), daemon=False)
-        process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
-        return process, ours
+        try:
+            run = self._pool(place).submit(_make, config)
+        except BrokenProcessPool:  # it died after its last run
+            self._drop(place)
+            run = self._pool(place).submit(_make, config)
+        self._busy[run] = (place, config)
 
     def wait(self, seconds: float) -> Iterable[Outcome]:
-        pipes = {self._processes[place][1]: place for place in self._busy}
-        ended: list[Outcome] = []
-        for pipe in connection.wait(list(pipes), seconds):
-            assert isinstance(pipe, Connection)
-            place = pipes[pipe]
-            try:
-                failure: Failure | None = pipe.recv()
-            except (EOFError, ConnectionError):
-                failure = self._bury(place)
-            self._idle.append(place)
-            ended.append((self._busy.pop(place), failure))
-        return ended
-
-    def _bury(self, place: int) -> Failure:
-        process, pipe = self._processes.pop(place)
-        pipe.close()
-        process.join()
-        code = process.exitcode or 0
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return Failure(f"its process {how}" + ("; is the memory full?" if code == -signal.SIGKILL else ""))
+        ended, _ = wait(self._busy, seconds, FIRST_COMPLETED)
+        return [self._outcome(run) for run in ended]
 
     def stop(self) -> None:
-        for place in self._busy:
-            process, pipe = self._processes[place]
-            process.terminate()
-            pipe.close()  # a signal that comes after a run's last step is not heard: then the process ends by this
-        for place in self._busy:
-            self._processes[place][0].join()
+        self._signal(signal.SIGTERM)
+        wait(self._busy)
 
     def close(self) -> None:
-        for place, (process, pipe) in self._processes.items():
-            pipe.close()  # an idle process ends by this
-            if place in self._busy:
-                process.kill()
-            process.join()
+        self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        for place in list(self._pools):
+            self._drop(place)
+
+    def _pool(self, place: int) -> ProcessPoolExecutor:
+        if place not in self._pools:
+            device = self._devices[place % len(self._devices)] if self._devices else None
+            pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, (self.size, device))
+            self._pools[place] = pool, pool.submit(os.getpid)
+        return self._pools[place][0]
+
+    def _drop(self, place: int) -> None:
+        self._pools.pop(place)[0].shutdown(cancel_futures=True)
+
+    def _outcome(self, run: Future[Failure | None]) -> Outcome:
+        place, config = self._busy.pop(run)
+        self._idle.append(place)
+        try:
+            return config, run.result()
+        except BrokenProcessPool:
+            self._drop(place)
+            return config, Failure("its process died without a word; is the memory full?")
+
+    def _signal(self, number: int) -> None:
+        """Send a signal to each process that makes a run."""
+        for run, (place, _) in self._busy.items():
+            if not run.done():
+                with suppress(BrokenProcessPool, ProcessLookupError):
+                    os.kill(self._pools[place][1].result(), number)
 
 
-def _serve(pipe: Connection, processes: int, device: str | None) -> None:
-    """What a worker process does: make runs until the pipe is closed."""
+class _Worker:
+    """State of a worker process: whether it makes a run, and whether it was asked to stop."""
+
+    def __init__(self) -> None:
+        self.busy = self.stopped = False
+        self.idle = threading.Event()
+        self.idle.set()
+
+    def stop(self, signum: int, frame: FrameType | None) -> None:
+        """Handler of SIGTERM outside the training loop, which has its own and writes a checkpoint."""
+        self.stopped = True
+        if self.busy:
+            raise KeyboardInterrupt
+
+    def end_with_parent(self) -> None:
+        """A comparison that is killed takes its runs with it; each still writes a checkpoint."""
+        parent = parent_process()
+        assert parent is not None
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.idle.wait()
+        os._exit(1)
+
+    def make(self, config: Config) -> Failure | None:
+        self.idle.clear()
+        try:
+            self.busy = True
+            return Failure("stopped") if self.stopped else attempt(config)
+        except (Interrupted, KeyboardInterrupt):
+            return Failure("stopped")
+        finally:
+            try:
+                self.busy = False  # from here on a signal raises nothing; one that came just before is still raised
+            finally:
+                self.idle.set()
+
+
+_worker = _Worker()
+
+
+def _begin(processes: int, device: str | None) -> None:
+    """The first thing that a worker process does."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C is for the process that the user sees, which passes it on once
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _worker.stop)
+    threading.Thread(target=_worker.end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore")
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
-    try:
-        import torch
+    import torch
 
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-        while True:
-            pipe.send(attempt(pipe.recv()))
-    except (EOFError, BrokenPipeError, Interrupted, KeyboardInterrupt):
-        return
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
-def _end_with_parent() -> None:
-    """A comparison that is killed takes its runs with it; each still writes a checkpoint."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+def _make(config: Config) -> Failure | None:
+    """Make a run in a worker process."""
+    return _worker.make(config)
