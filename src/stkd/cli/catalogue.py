@@ -1,4 +1,4 @@
-"""What there is to choose from, one line each: methods, models, data sets, recipes, comparisons."""
+"""The entries of `stkd list`: methods, models, data sets, recipes, comparisons."""
 
 from __future__ import annotations
 

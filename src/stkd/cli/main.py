@@ -74,7 +74,13 @@ def _parser() -> Parser:
     parser = Parser(
         prog="stkd", description="Make image classifiers small: distil a large teacher into a compact student."
     )
-    commands = parser.add_subcommands(dest="command", metavar="COMMAND", required=False)
+    commands = parser.add_subcommands(
+        dest="command",
+        metavar="COMMAND",
+        required=False,
+        title="commands",
+        description="'stkd COMMAND --help' describes a command.",
+    )
     for name, command in _commands().items():
         sub = Parser(description=command.__doc__)
         command.add_arguments(sub)

@@ -48,13 +48,13 @@ class DataOptions:
     split_seed: int = _opt(0, "seed of every split that is drawn")
     augment: Literal["auto", "none"] = _opt("auto", "crops and flips that suit the data set, or none")
     data_seed: int | None = _opt(None, "seed of order, crops and virtual samples (default: the run's seed)")
-    sample_epochs: int | None = _opt(None, "draw this many epochs of samples and go round them (default: all differ)")
+    sample_epochs: int | None = _opt(None, "repeat the samples of this many epochs (default: every epoch has new ones)")
     workers: int = _opt(2, "processes that decode images, for sets too large for memory")
 
 
 @dataclass(kw_only=True)
 class MixOptions:
-    """Virtual samples (what is not given is the method's own choice)"""
+    """Virtual samples (the method chooses what is not given)"""
 
     mix: Literal["none", "mixup", "cutmix"] | None = _opt(None, "how virtual samples are made")
     instances: int | None = _opt(None, "K, images in one virtual sample")
@@ -88,7 +88,7 @@ class OptimOptions:
 class RunOptions:
     """Run"""
 
-    out: Path = _need("directory of the run; the same command again goes on where it stopped")
+    out: Path = _need("directory of the run; the same command again resumes it")
     seed: int = _opt(0, "seed of initial weights, order, crops and virtual samples")
     accelerator: str = _opt("auto", "cpu, cuda, mps or auto")
     devices: int = _opt(1, "number of devices")
@@ -106,7 +106,7 @@ class RunOptions:
 
 @dataclass(kw_only=True)
 class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
-    """What every training run has.
+    """Options of every training run.
 
     Raises:
         StkdError: A value is out of range.
@@ -199,7 +199,7 @@ class DistillConfig(RunConfig):
     teacher_std: tuple[float, ...] | None = _opt(None, "standard deviation of its normalisation")
     teacher_size: int | None = _opt(None, "side in pixels of the images that it expects")
     teacher_precision: Literal["auto", "32", "bf16", "int8"] = _opt(
-        "auto", "arithmetic of the teacher; auto is int8 where that is fast and leaves it as it is"
+        "auto", "arithmetic of the teacher; auto is int8 where that is fast and hardly changes its logits"
     )
     teacher_cache: Path | None = _opt(None, "learn from the logits that 'stkd cache' wrote; needs no teacher")
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
@@ -214,14 +214,13 @@ class DistillConfig(RunConfig):
 class CacheConfig(DistillConfig):
     """Write a teacher's logits for the virtual samples of a run, for students to learn from without the teacher.
 
-    It takes the options of 'stkd distill', so that the same command will do with --out of its own; those of the student
-    and of the optimiser make no difference.
+    It takes the options of 'stkd distill'; those of the student and of the optimiser are not used.
 
     Example: stkd cache --data cifar100:PATH --teacher-weights runs/teacher --method stkd --epochs 240 --top-k 16
     --out caches/a
     """
 
-    student: str = _opt("", "makes no difference here")
+    student: str = _opt("", "not used here")
     top_k: int | None = _opt(None, "keep the K largest logits and the mean of the rest (default: all logits)")
     dtype: Literal["fp16", "fp32"] = _opt("fp16", "number format of the logits")
 
@@ -230,11 +229,11 @@ def groups(config: type[RunConfig]) -> dict[str, list[dataclasses.Field[Any]]]:
     """The options of a config by heading, in the order in which help shows them."""
     shared = {f.name for f in dataclasses.fields(RunConfig)}
     own = [f for f in dataclasses.fields(config) if f.name not in shared]
-    found = {"Models and method": own}
+    headings = {"Models and method": own}
     for part in (DataOptions, MixOptions, OptimOptions, RunOptions):
         assert part.__doc__
-        found[part.__doc__] = list(dataclasses.fields(part))
-    return found
+        headings[part.__doc__] = list(dataclasses.fields(part))
+    return headings
 
 
 def hints(config: type[RunConfig]) -> dict[str, Any]:

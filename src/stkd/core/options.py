@@ -85,8 +85,12 @@ def _expected(kind: Any) -> str:
 
 def add_config(parser: Parser, config: type[RunConfig]) -> None:
     """Give a parser one flag for each field of a config, under the config's headings, and --recipe."""
+    needed = [f for fields in groups(config).values() for f in fields if f.default is dataclasses.MISSING]
+    words = [str(action.metavar) for action in parser._actions if not action.option_strings]
+    words += [f"{_flag(field.name)} {_metavar(field.name, hints(config)[field.name])}" for field in needed]
+    parser.usage = " ".join(["%(prog)s", *words, "[OPTIONS]"])
     parser.add_argument("--recipe", metavar="NAME|FILE", help="YAML file of options, or a recipe that comes with stkd")
-    add_options(parser, config, {f.name for f in dataclasses.fields(config)})
+    add_options(parser, config, {field.name for field in dataclasses.fields(config)})
 
 
 def add_options(parser: Parser, config: type[RunConfig], names: Collection[str]) -> None:
@@ -103,12 +107,16 @@ def add_options(parser: Parser, config: type[RunConfig], names: Collection[str])
             kind = hints(config)[field.name]
             mapping = any(get_origin(part) is dict for part in get_args(kind))
             group.add_argument(
-                f"--{field.name.replace('_', '-')}",
+                _flag(field.name),
                 **({"action": KeywordsAction} if mapping else {"type": kind | None}),
                 default=None,
                 help=text.replace("%", "%%"),
                 metavar="KEY=VALUE,..." if mapping else _metavar(field.name, kind),
             )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _metavar(name: str, kind: Any) -> str:
@@ -117,7 +125,11 @@ def _metavar(name: str, kind: Any) -> str:
         choices += [c for c in get_args(part) if isinstance(c, str)]
     if choices:
         return "{" + ",".join(choices) + "}"
-    return "true|false" if kind is bool or bool in get_args(kind) else _METAVAR.get(name, "X")
+    return (
+        "true|false"
+        if kind is bool or bool in get_args(kind)
+        else _METAVAR.get(name, "N" if int in (kind, *get_args(kind)) else "X")
+    )
 
 
 _METAVAR = {
@@ -133,9 +145,6 @@ _METAVAR = {
     "teacher_classes": "FILE",
     "teacher_cache": "DIR",
     "plugin": "FILE",
-    "epochs": "N",
-    "batch_size": "N",
-    "seed": "N",
     "accelerator": "NAME",
     "strategy": "NAME",
     "milestones": "[X,...]",
@@ -147,7 +156,12 @@ _METAVAR = {
 
 
 def _shown(value: Any) -> str:
-    return "[" + ",".join(f"{v:g}" for v in value) + "]" if isinstance(value, tuple) else str(value)
+    """A default as the flag takes it."""
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_shown, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def config_from(config: type[C], given: Namespace) -> C:

@@ -30,7 +30,7 @@ class Command(Protocol):
         """Declare the arguments."""
 
     def run(self, args: Namespace) -> int:
-        """Do it; returns the exit code."""
+        """Call the library and print what comes of it; returns the exit code."""
 
 
 def commands() -> dict[str, Command]:

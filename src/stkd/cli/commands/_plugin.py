@@ -1,4 +1,4 @@
-"""The flag of commands that look at finished runs: the plug-in that knows their models and data."""
+"""--plugin of the commands that open finished runs: the plug-in that registers their models and data."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def add_plugin(parser: Parser) -> None:
 
 
 def load_given(plugin: Path | None) -> None:
-    """Load it if it was given; what a run's own options name is never loaded unasked."""
+    """Load the plug-in if one was given. One that a run's own options name is never loaded: it would be executed."""
     if plugin is not None:
         load_plugin(plugin)

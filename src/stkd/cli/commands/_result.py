@@ -15,8 +15,8 @@ __all__ = ["report_result"]
 def report_result(result: Result) -> int:
     """Print what came of a run; returns the exit code."""
     scores = ", ".join(f"{s} accuracy {result.scores[s]['top1']:.2%}" for s in ("val", "test") if s in result.scores)
-    for split, found in result.scores.get("ema", {}).items():
-        scores += f", {split} accuracy of the averaged weights {found['top1']:.2%}"
+    for split, averaged in result.scores.get("ema", {}).items():
+        scores += f", {split} accuracy of the averaged weights {averaged['top1']:.2%}"
     state = "" if result.fresh else "was finished before: "
     epochs = result.scores["epochs"]
     if process_rank() == 0:

@@ -6,14 +6,11 @@ Weights and images are random.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from jsonargparse import Namespace
 
 from ...core.options import Parser
-
-if TYPE_CHECKING:
-    from ...studies.bench import BenchResult
 
 SUMMARY = "time the training step on this machine"
 
@@ -52,38 +49,8 @@ def run(args: Namespace) -> int:
     result = bench(args.teacher, args.student, **options)
     if args.json:
         print(json.dumps(result.as_dict()))
-    else:
-        _show(result)
+        return 0
+    from ..tables.bench import show_bench
+
+    show_bench(result)
     return 0
-
-
-def _show(result: BenchResult) -> None:
-    """Print speed, its ratio to the bare loop, and where the time of a step goes."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(
-        f"{result.teacher} -> {result.student}, {result.method}, batch {result.batch_size}, "
-        f"{result.image_size} pixels, {result.precision} on {result.device}; random weights and images"
-    )
-    console.print(
-        f"[bold]{result.images_per_s:.0f} images/s[/], {result.ratio:.2f} times the bare float32 loop "
-        f"({result.bare_images_per_s:.0f}); medians of {len(result.pairs)} pairs"
-    )
-    table = Table(box=box.SIMPLE)
-    table.add_column("part")
-    table.add_column("ms", justify="right")
-    table.add_column("share", justify="right")
-    whole = sum(result.parts.values())
-    for part, ms in result.parts.items():
-        table.add_row(part.replace("_", " "), f"{ms:.2f}", f"{ms / whole:.1%}")
-    console.print(table)
-    flops, memory = result.flops, result.memory
-    console.print(
-        f"{flops.achieved / 1e9:.0f} GFLOP/s, {flops.share:.0%} of this device's matrix product in "
-        f"{flops.dtype} ({flops.product_rate / 1e9:.0f}); a copy moves {memory.copy_bytes_per_s / 1e9:.1f} "
-        f"GB/s; peak memory {memory.peak_bytes / 2**30:.2f} GiB"
-    )
-    console.print(f"chosen: {result.speed}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """Write a teacher's logits for the virtual samples of a run; students then learn from them without the teacher.
 
-Takes the options of 'stkd distill', so that the same command will do, with --out for the cache. Then distil with
---teacher-cache DIR. Killed, the same command goes on; with more --epochs it lengthens the cache.
+It takes the options of 'stkd distill', with --out for the cache. Then distil with --teacher-cache DIR. The same command
+again resumes where it was stopped; with more --epochs it extends the cache.
 """
 
 from __future__ import annotations

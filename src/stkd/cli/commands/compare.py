@@ -22,6 +22,7 @@ _LISTS = ("data", "students", "methods", "seeds", "baseline")
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
+    parser.usage = "%(prog)s [RECIPE] --out DIR [OPTIONS]"
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="YAML file, or a comparison that comes with stkd")
     group = parser.add_argument_group("Comparison")
     group.add_argument("--data", type=str | None, metavar="KIND[:PATH],...", help="data sets")

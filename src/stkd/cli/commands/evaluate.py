@@ -1,4 +1,4 @@
-"""Score a finished run: accuracy, calibration, what it took over from its teacher, robustness, size and speed."""
+"""Score a finished run: accuracy, calibration, similarity to its teacher, robustness, size and speed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Evaluate the run and print the result."""
     from ...runs.evaluation import evaluate_run
-    from ..evaluation_table import show_evaluation
+    from ..tables.evaluation import show_evaluation
 
     load_given(args.plugin)
-    found = evaluate_run(
+    evaluation = evaluate_run(
         args.run, split=args.split, data_spec=args.data, alone=args.alone, corrupted=args.robustness, ood=args.ood
     )
     if args.json:
-        print(json.dumps(found))
+        print(json.dumps(evaluation))
     else:
-        show_evaluation(found, str(args.run))
+        show_evaluation(evaluation, str(args.run))
     return 0

@@ -1,4 +1,4 @@
-"""A page on this machine: mix images, and see what teacher and student make of the mixture."""
+"""Serve a page on this machine: mix images in the browser, and see what teacher and student predict for the mixture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...core.errors import Terminated
 from ...core.options import Parser
 from ._plugin import add_plugin, load_given
 
-SUMMARY = "mix images and see what teacher and student say, in the browser"
+SUMMARY = "mix images in the browser and see both predictions"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Serve the page until Ctrl-C."""
     import threading
 
     from ...serve.page import serve  # first, since it says at once if Gradio is missing

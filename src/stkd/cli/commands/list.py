@@ -1,4 +1,4 @@
-"""What there is: methods, models, data sets, recipes or comparisons."""
+"""List methods, models, data sets, recipes or comparisons, with a line about each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Print the entries."""
     from ..catalogue import catalogue
 
     entries = catalogue(args.what)
     if args.json:
         print(json.dumps(entries))
         return 0
-    from ..tables import show_catalogue
+    from ..tables.catalogue import show_catalogue
 
     show_catalogue(entries)
     return 0

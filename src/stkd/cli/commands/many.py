@@ -1,8 +1,8 @@
-"""Distil several students beside each other from one pass of the teacher.
+"""Distil several students from one pass of the teacher.
 
-STUDENTS is a YAML file, a line a student: 'small: {student: resnet8, seed: 1}'. Its name is its run directory below
---out; its own options may be the student, the method, the seed and the optimiser's (not epochs and batch size). All
-others are flags, for all.
+STUDENTS is a YAML file with a line for each student, such as 'small: {student: resnet8, seed: 1}'. The name is that of
+its run directory below --out. A line may set the student, the method, the seed and options of the optimiser, but not
+epochs and batch size. All other options are flags and hold for all students.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("students", type=Path, metavar="STUDENTS", help="YAML file of students and their own options")
     add_config(parser, DistillConfig)
+    parser.usage = "%(prog)s STUDENTS --data KIND[:PATH] --out DIR [OPTIONS]"
 
 
 def run(args: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Classes of images by a run's student, and by its teacher."""
+"""Classify images with a run's student, and with its teacher where it has one."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Print the most probable classes of each image."""
     from ...runs.inspection import predict_images
 
     load_given(args.plugin)
-    found = predict_images(args.run, args.images, top=args.top)
+    predictions = predict_images(args.run, args.images, top=args.top)
     if args.json:
-        print(json.dumps(found))
+        print(json.dumps(predictions))
         return 0
-    from ..tables import show_predictions
+    from ..tables.predictions import show_predictions
 
-    show_predictions(found)
+    show_predictions(predictions)
     return 0

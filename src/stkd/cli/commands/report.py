@@ -1,4 +1,4 @@
-"""The page of a run or of a comparison: one HTML file, with curves, reliability, similarities and examples."""
+"""Write the page of a run or of a comparison: one HTML file with curves, reliability, similarities and examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do it."""
+    """Write the page and print where it is."""
     from ...report import write_report
 
     load_given(args.plugin)

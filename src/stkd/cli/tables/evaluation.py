@@ -1,4 +1,4 @@
-"""An evaluation as people read it in the terminal."""
+"""The evaluation of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["show_evaluation"]
 
@@ -38,37 +39,41 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-def show_evaluation(found: dict[str, Any], title: str) -> None:
-    """Sections of a table with a column for each model, then the classes that changed most.
+def show_evaluation(evaluation: dict[str, Any], title: str) -> None:
+    """Print a table with a column for each model, then the classes whose accuracy changed most.
 
     Args:
-        found: By `stkd.runs.evaluation.evaluate_run`.
+        evaluation: By `stkd.runs.evaluation.evaluate_run`.
         title: Above the table.
     """
     console = Console()
-    console.print(title, style="bold", soft_wrap=True)
+    console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(
-        f"{found['images']:,} images of the {found['split']} split, {len(found['classes'])} classes; "
-        f"timed with {found['threads']} thread{'s' if found['threads'] > 1 else ''}",
+        f"{evaluation['images']:,} images of the {evaluation['split']} split, {len(evaluation['classes'])} classes; "
+        f"timed with {evaluation['threads']} thread{'s' if evaluation['threads'] > 1 else ''}",
         soft_wrap=True,
     )
-    columns = {"student" if "teacher" in found else "model": found}
-    columns |= {who: found[who] for who in ("teacher", "alone") if who in found}
+    columns = {"student" if "teacher" in evaluation else "model": evaluation}
+    columns |= {who: evaluation[who] for who in ("teacher", "alone") if who in evaluation}
     table = Table(box=box.SIMPLE)
     table.add_column()
     for who in columns:
         table.add_column(who, justify="right")
     for section, names in _SECTIONS.items():
-        table.add_row(f"[bold]{section}")
+        table.add_row(_heading(section))
         for name, (label, shape) in names.items():
             cells = [_cell(name, {**about["calibration"], **about}, shape) for about in columns.values()]
             if any(cells):
                 table.add_row(f"  {label}", *cells)
-    for row in (*_transfer(found), *_robustness(found), *_ood(found)):
+    for row in (*_transfer(evaluation), *_robustness(evaluation), *_ood(evaluation)):
         table.add_row(*row)
     console.print(table)
-    for line in _notes(found):
-        console.print(line, soft_wrap=True)
+    for line in _notes(evaluation):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _heading(words: str) -> Text:
+    return Text(words, style="bold")
 
 
 def _cell(name: str, about: dict[str, Any], shape: str) -> str:
@@ -80,38 +85,38 @@ def _cell(name: str, about: dict[str, Any], shape: str) -> str:
     return shape.format(value / 1e6 if name.partition("_")[2].startswith("bytes") else value)
 
 
-def _transfer(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    if "teacher" not in found:
+def _transfer(evaluation: dict[str, Any]) -> Iterator[tuple[str | Text, ...]]:
+    if "teacher" not in evaluation:
         return
-    yield ("[bold]Class similarity to the teacher's",)
-    alone = found.get("alone", {}).get("similarity")
+    yield (_heading("Class similarity to the teacher's"),)
+    alone = evaluation.get("alone", {}).get("similarity")
     for name in ("pearson", "spearman"):
-        cells = [_number(found["similarity"][name]), *(["", _number(alone[name])] if alone else [])]
+        cells = [_number(evaluation["similarity"][name]), *(["", _number(alone[name])] if alone else [])]
         yield (f"  {name.capitalize()}", *cells)
-    if (virtual := found.get("virtual")) is None:
+    if (virtual := evaluation.get("virtual")) is None:
         return
-    yield ("[bold]Virtual samples, against the teacher", "KL (nats)", "agreement")
+    yield (_heading("Virtual samples, against the teacher"), "KL (nats)", "agreement")
     for i, weight in enumerate(virtual["lambdas"]):
         agreement = f"{virtual['agreement'][i]:.1%}"
         yield (f"  lambda {weight:g}", f"{virtual['kl'][i]:.4f}", agreement)
 
 
-def _robustness(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    if "robustness" not in found:
+def _robustness(evaluation: dict[str, Any]) -> Iterator[tuple[str | Text, ...]]:
+    if "robustness" not in evaluation:
         return
-    yield ("[bold]Accuracy under corruption",)
-    models = found["robustness"]
+    yield (_heading("Accuracy under corruption"),)
+    models = evaluation["robustness"]
     for name in models["model"]["top1"]:
         yield (f"  {name.replace('_', ' ')}", *(f"{sum(m['top1'][name]) / 5:.2%}" for m in models.values()))
     yield ("  mean", *(f"{m['mean_top1']:.2%}" for m in models.values()))
 
 
-def _ood(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    if "ood" not in found:
+def _ood(evaluation: dict[str, Any]) -> Iterator[tuple[str | Text, ...]]:
+    if "ood" not in evaluation:
         return
-    ood = found["ood"]
+    ood = evaluation["ood"]
     models = [ood[who] for who in ("model", "teacher", "alone") if who in ood]
-    yield (f"[bold]Against {ood['images']:,} images of {ood['data']}",)
+    yield (_heading(f"Against {ood['images']:,} images of {ood['data']}"),)
     yield ("  AUROC of confidence", *(f"{m['auroc']:.4f}" for m in models))
     yield ("  mean confidence, own images", *(f"{m['mean_confidence']:.2%}" for m in models))
     yield ("  mean confidence, those images", *(f"{m['foreign_confidence']:.2%}" for m in models))
@@ -121,16 +126,18 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _notes(found: dict[str, Any]) -> Iterator[str]:
+def _notes(evaluation: dict[str, Any]) -> Iterator[str]:
     how = {
         "halves": "Temperatures are fitted on one half of the images and scored on the other, both ways.",
         "held-out images": "Temperatures are fitted on the validation split.",
     }
-    yield how[found["calibration"]["fitted_on"]]
-    if "robustness" in found:
+    yield how[evaluation["calibration"]["fitted_on"]]
+    if "robustness" in evaluation:
         yield "Accuracies under corruption are means of 5 severities."
-    if "alone" in found and "class_change" in found["alone"]:
-        change = [(c, name) for c, name in zip(found["alone"]["class_change"], found["classes"], strict=True) if c]
+    if "alone" in evaluation and "class_change" in evaluation["alone"]:
+        change = [
+            (c, name) for c, name in zip(evaluation["alone"]["class_change"], evaluation["classes"], strict=True) if c
+        ]
         for word, some in (("Gained", sorted(change, reverse=True)[:5]), ("Lost", sorted(change)[:5])):
             named = [f"{name} {100 * c:+.1f}" for c, name in some if (c > 0) == (word == "Gained")]
             yield f"{word} most against alone (points): {', '.join(named) or 'no class'}"
