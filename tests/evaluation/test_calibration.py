@@ -38,12 +38,12 @@ def test_sure_predictions_are_in_the_last_bin() -> None:
 @pytest.mark.parametrize("factor", [0.25, 1.0, 5.0])
 def test_temperature_undoes_what_made_the_logits_too_sharp(factor: float) -> None:
     logits, labels = calibrated()
-    found = fit_temperature(factor * logits, labels)
-    assert found == pytest.approx(factor, rel=0.1)
+    fitted = fit_temperature(factor * logits, labels)
+    assert fitted == pytest.approx(factor, rel=0.1)
     exact = minimize(
         lambda t: float(F.cross_entropy(factor * logits.double() / float(t[0]), labels)), np.array([2.0]), tol=1e-10
     )
-    assert found == pytest.approx(float(exact.x[0]), rel=1e-3)
+    assert fitted == pytest.approx(float(exact.x[0]), rel=1e-3)
 
 
 def test_temperature_has_bounds_where_every_prediction_is_right() -> None:

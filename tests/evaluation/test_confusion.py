@@ -9,9 +9,9 @@ from stkd.evaluation import class_accuracy, class_change, confusion_matrix
 def test_confusion_is_scikit_learns() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(300, 7, generator=generator), torch.randint(7, (300,), generator=generator)
-    found = confusion_matrix(logits, labels)
-    assert found.tolist() == reference(labels, logits.argmax(1)).tolist()
-    assert int(found.sum()) == 300
+    values = confusion_matrix(logits, labels)
+    assert values.tolist() == reference(labels, logits.argmax(1)).tolist()
+    assert int(values.sum()) == 300
 
 
 def test_change_of_each_class() -> None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
 from stkd.evaluation.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, corrupt
-from stkd.evaluation.corruptions.parts import smoothed
+from stkd.evaluation.corruptions.filters import smoothed
 from stkd.evaluation.corruptions.weather import _closer
 
 # Their severities follow what a classifier gets wrong: glass blur trades smoothing for moved pixels, and elastic
@@ -39,11 +39,11 @@ def test_every_severity_harms_more_and_is_repeatable(name: str, size: int) -> No
     images = photographs(size, 6)
     far = []
     for severity in SEVERITIES:
-        found = once(images, name, severity)
-        assert found.shape == images.shape
-        assert found.dtype == torch.uint8
-        assert torch.equal(found, once(images, name, severity))
-        far.append(distance(found, images))
+        corrupted = once(images, name, severity)
+        assert corrupted.shape == images.shape
+        assert corrupted.dtype == torch.uint8
+        assert torch.equal(corrupted, once(images, name, severity))
+        far.append(distance(corrupted, images))
     assert min(far) > 1
     assert far == sorted(far) or name in NOT_BY_DISTANCE
 
@@ -79,8 +79,8 @@ def test_contrast_by_hand() -> None:
 
 def test_brightness_raises_the_value_of_hsv() -> None:
     images = photographs(16, 2)
-    found = once(images, "brightness", 5).permute(0, 2, 3, 1).reshape(-1, 3).numpy()
-    for before, after in zip(images.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), found, strict=True):
+    corrupted = once(images, "brightness", 5).permute(0, 2, 3, 1).reshape(-1, 3).numpy()
+    for before, after in zip(images.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), corrupted, strict=True):
         hue, saturation, value = colorsys.rgb_to_hsv(*(before / 255))
         expected = np.array(colorsys.hsv_to_rgb(hue, saturation, min(1, value + 0.3))) * 255
         assert np.abs(after - expected).max() <= 1.01
@@ -90,8 +90,8 @@ def test_brightness_raises_the_value_of_hsv() -> None:
 
 def test_pixelate_is_pillows_box_filter() -> None:
     images = photographs()
-    found = once(images, "pixelate", 5)
-    for image, got in zip(images, found, strict=True):
+    corrupted = once(images, "pixelate", 5)
+    for image, got in zip(images, corrupted, strict=True):
         picture = Image.fromarray(image.permute(1, 2, 0).numpy())
         expected = picture.resize((20, 20), Image.Resampling.BOX).resize((32, 32), Image.Resampling.BOX)
         difference = np.abs(np.asarray(expected, dtype=int) - got.permute(1, 2, 0).int().numpy())
@@ -126,8 +126,8 @@ def test_smoothing_is_scipys(sigma: float) -> None:
     images = photographs(24, 2).double() / 255
     for mirrored, mode in ((True, "reflect"), (False, "nearest")):
         expected = ndimage.gaussian_filter(images.numpy(), (0, 0, sigma, sigma), mode=mode, truncate=3)
-        found = smoothed(images.float(), sigma, truncate=3, mirrored=mirrored)
-        assert float((found - torch.from_numpy(expected)).abs().max()) < 1e-5
+        corrupted = smoothed(images.float(), sigma, truncate=3, mirrored=mirrored)
+        assert float((corrupted - torch.from_numpy(expected)).abs().max()) < 1e-5
 
 
 def test_glass_blur_is_the_published_loop() -> None:
@@ -136,7 +136,7 @@ def test_glass_blur_is_the_published_loop() -> None:
     sigma, reach, rounds, side = 1.1, 3, 2, 70
     generator = torch.Generator().manual_seed(0)
     moves = [torch.randint(-reach, reach, (2, 2, side, side), generator=generator).numpy() for _ in range(rounds)]
-    found = once(images, "glass_blur", 4)
+    corrupted = once(images, "glass_blur", 4)
     for i, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
         x = np.uint8(ndimage.gaussian_filter(image / 255, (sigma, sigma, 0), mode="nearest") * 255 + 1e-3)
         for down, right in (move[:, i] for move in moves):
@@ -145,19 +145,19 @@ def test_glass_blur_is_the_published_loop() -> None:
                     there = h + down[h, w], w + right[h, w]
                     x[h, w], x[there] = x[there], x[h, w]
         expected = ndimage.gaussian_filter(x / 255, (sigma, sigma, 0), mode="nearest") * 255
-        assert np.abs(found[i].permute(1, 2, 0).numpy() - expected).max() <= 1.01
+        assert np.abs(corrupted[i].permute(1, 2, 0).numpy() - expected).max() <= 1.01
 
 
 def test_snow_falls_alike_on_every_channel_and_upside_down() -> None:
     """On black paper there is the whitening and the two layers of flakes, each the other turned round."""
     black = torch.zeros(4, 3, 48, 48, dtype=torch.uint8)
     for severity in SEVERITIES:
-        found = once(black, "snow", severity)
-        assert torch.equal(found, found.flip(2, 3))
-        assert torch.equal(found[:, :1].expand(-1, 3, -1, -1), found)
+        corrupted = once(black, "snow", severity)
+        assert torch.equal(corrupted, corrupted.flip(2, 3))
+        assert torch.equal(corrupted[:, :1].expand(-1, 3, -1, -1), corrupted)
         kept = (0.95, 0.9, 0.9, 0.85, 0.8)[severity - 1]
-        assert int(found.min()) == int((1 - kept) * 0.5 * 255 + 1e-3)
-        assert int(found.max()) > int(found.min()) + 20
+        assert int(corrupted.min()) == int((1 - kept) * 0.5 * 255 + 1e-3)
+        assert int(corrupted.max()) > int(corrupted.min()) + 20
     assert int(once(255 - black, "snow", 3).min()) == 255
 
 
@@ -177,10 +177,10 @@ def test_fog_reaches_from_clear_to_thick() -> None:
     grey = torch.full((3, 3, 32, 32), 128, dtype=torch.uint8)
     value = 128 / 255
     for severity, thickness in zip(SEVERITIES, (0.2, 0.5, 0.75, 1, 1.5), strict=True):
-        found = once(grey, "fog", severity)
-        assert found.amax((1, 2, 3)).tolist() == [128] * 3
-        assert (found.amin((1, 2, 3)) - int(255 * value**2 / (value + thickness))).abs().max() <= 1
-        assert not torch.equal(found[0], found[1])
+        corrupted = once(grey, "fog", severity)
+        assert corrupted.amax((1, 2, 3)).tolist() == [128] * 3
+        assert (corrupted.amin((1, 2, 3)) - int(255 * value**2 / (value + thickness))).abs().max() <= 1
+        assert not torch.equal(corrupted[0], corrupted[1])
     rough = [(once(grey, "fog", s)[:, :, 1:].float() - once(grey, "fog", s)[:, :, :-1]).abs().mean() for s in (2, 5)]
     assert rough[1] > rough[0]
 
@@ -188,9 +188,9 @@ def test_fog_reaches_from_clear_to_thick() -> None:
 def test_least_elastic_transform_is_affine() -> None:
     """Severity 1 up to 64 pixels only moves three corners, by at most 8 % of the side, so that ramps stay ramps."""
     ramp = torch.arange(40, dtype=torch.uint8).mul(6).expand(2, 3, 40, 40).contiguous()
-    found = once(ramp, "elastic_transform", 1).float()[:, :, 12:28, 12:28]
-    assert not torch.equal(found[0], found[1])
+    corrupted = once(ramp, "elastic_transform", 1).float()[:, :, 12:28, 12:28]
+    assert not torch.equal(corrupted[0], corrupted[1])
     for direction in (2, 3):
-        assert found.diff(dim=direction).diff(dim=direction).abs().max() <= 2  # of fractions cut off
-    steps = found.diff(dim=3).mean((1, 2, 3)) / 6
+        assert corrupted.diff(dim=direction).diff(dim=direction).abs().max() <= 2  # of fractions cut off
+    steps = corrupted.diff(dim=3).mean((1, 2, 3)) / 6
     assert ((steps > 0.6) & (steps < 1.7)).all()

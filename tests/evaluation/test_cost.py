@@ -62,8 +62,8 @@ def test_peak_memory_by_hand() -> None:
 
 
 def test_all_costs() -> None:
-    found = costs(models.create("cnn2", num_classes=10, in_channels=1).eval(), 1, 8)
-    assert found["params"] == 496
-    assert found["throughput_64"] == pytest.approx(64000 / found["latency_ms_64"])
-    assert found["throughput_1"] == pytest.approx(1000 / found["latency_ms_1"])
-    assert 4 * 496 < found["peak_bytes_1"] < found["peak_bytes_64"]
+    values = costs(models.create("cnn2", num_classes=10, in_channels=1).eval(), 1, 8)
+    assert values["params"] == 496
+    assert values["throughput_64"] == pytest.approx(64000 / values["latency_ms_64"])
+    assert values["throughput_1"] == pytest.approx(1000 / values["latency_ms_1"])
+    assert 4 * 496 < values["peak_bytes_1"] < values["peak_bytes_64"]

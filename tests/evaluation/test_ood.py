@@ -16,10 +16,10 @@ def test_auroc_is_scikit_learns() -> None:
     generator = torch.Generator().manual_seed(0)
     known, foreign = 3 * torch.randn(300, 5, generator=generator), torch.randn(200, 5, generator=generator)
     sure = torch.cat([known, foreign]).double().softmax(1).amax(1)
-    found = ood_scores(known, foreign)
-    assert found["auroc"] == pytest.approx(roc_auc_score([1] * 300 + [0] * 200, sure), abs=1e-6)
-    assert found["mean_confidence"] == pytest.approx(float(sure[:300].mean()))
-    assert found["foreign_confidence"] == pytest.approx(float(sure[300:].mean()))
+    values = ood_scores(known, foreign)
+    assert values["auroc"] == pytest.approx(roc_auc_score([1] * 300 + [0] * 200, sure), abs=1e-6)
+    assert values["mean_confidence"] == pytest.approx(float(sure[:300].mean()))
+    assert values["foreign_confidence"] == pytest.approx(float(sure[300:].mean()))
     assert ood_scores(known, known)["auroc"] == pytest.approx(0.5)
 
 
@@ -27,10 +27,10 @@ def test_histograms_are_numpys() -> None:
     generator = torch.Generator().manual_seed(0)
     known, foreign = 5 * torch.randn(300, 5, generator=generator), torch.randn(200, 5, generator=generator)
     known[0, 0] = 1e4  # a confidence of exactly 1
-    found = ood_scores(known, foreign)
+    values = ood_scores(known, foreign)
     for logits, name in ((known, "histogram"), (foreign, "foreign_histogram")):
         counts, _ = np.histogram(logits.double().softmax(1).amax(1), 20, (0, 1))
-        assert found[name] == pytest.approx(list(counts / len(logits)))
+        assert values[name] == pytest.approx(list(counts / len(logits)))
 
 
 def test_foreign_images_are_brought_to_the_models_input() -> None:

@@ -22,11 +22,11 @@ def predictions(count: int = 500, classes: int = 8) -> tuple[torch.Tensor, torch
 
 def test_scores_are_those_of_scikit_learn() -> None:
     logits, labels = predictions()
-    found = scores(logits, labels)
+    values = scores(logits, labels)
     probabilities = logits.double().softmax(1).numpy()
-    assert found["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
-    assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5))
-    assert found["nll"] == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
+    assert values["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    assert values["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5))
+    assert values["nll"] == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -47,10 +47,10 @@ def test_agreement_counts_equal_answers_right_or_wrong() -> None:
     labels = torch.tensor([0, 1, 2, 0])
     student = torch.eye(3)[[0, 1, 1, 2]]
     teacher = torch.eye(3)[[0, 2, 1, 2]]
-    found = scores(student, labels, teacher)
-    assert found["agreement"] == 0.75
-    assert found["teacher_top1"] == 0.25
-    assert found["top1"] == 0.5
+    values = scores(student, labels, teacher)
+    assert values["agreement"] == 0.75
+    assert values["teacher_top1"] == 0.25
+    assert values["top1"] == 0.5
 
 
 def test_few_classes_have_a_top5() -> None:
@@ -64,23 +64,23 @@ def test_score_gives_the_mode_back() -> None:
     model = models.create("cnn2", num_classes=10, in_channels=1)
     for mode in (True, False):
         model.train(mode)
-        found = score(model, data.test, data, device=torch.device("cpu"))
+        values = score(model, data.test, data, device=torch.device("cpu"))
         assert model.training is mode
     logits, labels = logits_of(model.eval(), data.test, data, device=torch.device("cpu"))
-    assert found["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    assert values["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
     assert labels.tolist() == data.test.labels.tolist()
 
 
 def test_everything_about_a_model() -> None:
     data = open_data("digits")
     model = models.create("cnn2", num_classes=10, in_channels=1)
-    found = evaluate(model, data, teacher=model)
-    assert {"top1", "top5", "nll", "ece", "params", "macs", "latency_ms_1", "latency_ms_64"} <= found.keys()
-    assert found["agreement"] == 1.0
-    assert found["teacher_top1"] == found["top1"]
-    assert found["images"] == 500
-    assert found["split"] == "test"
-    assert found["latency_ms_1"] > 0
+    values = evaluate(model, data, teacher=model)
+    assert {"top1", "top5", "nll", "ece", "params", "macs", "latency_ms_1", "latency_ms_64"} <= values.keys()
+    assert values["agreement"] == 1.0
+    assert values["teacher_top1"] == values["top1"]
+    assert values["images"] == 500
+    assert values["split"] == "test"
+    assert values["latency_ms_1"] > 0
 
 
 def test_unlabelled_split_is_refused() -> None:

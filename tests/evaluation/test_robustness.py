@@ -25,17 +25,17 @@ def test_accuracies_of_several_models_on_the_same_images() -> None:
         seen.append(images)
         return model(images)
 
-    found = robustness({"one": model, "other": watched}, few, data, device=CPU)
-    assert found["one"] == found["other"]
-    assert list(found["one"]["top1"]) == list(CORRUPTIONS)
-    assert all(len(v) == 5 for v in found["one"]["top1"].values())
-    every = [a for v in found["one"]["top1"].values() for a in v]
-    assert found["one"]["mean_top1"] == pytest.approx(sum(every) / 70)
+    accuracies = robustness({"one": model, "other": watched}, few, data, device=CPU)
+    assert accuracies["one"] == accuracies["other"]
+    assert list(accuracies["one"]["top1"]) == list(CORRUPTIONS)
+    assert all(len(v) == 5 for v in accuracies["one"]["top1"].values())
+    every = [a for v in accuracies["one"]["top1"].values() for a in v]
+    assert accuracies["one"]["mean_top1"] == pytest.approx(sum(every) / 70)
     clean = scores(*logits_of(model, few, data, device=CPU))["top1"]
-    assert found["one"]["clean_top1"] == pytest.approx(clean, abs=0.1)  # in bf16 where that is fast
+    assert accuracies["one"]["clean_top1"] == pytest.approx(clean, abs=0.1)  # in bf16 where that is fast
     assert len(seen) == 71
     again = robustness({"one": model}, few, data, device=CPU)
-    assert again["one"] == found["one"]
+    assert again["one"] == accuracies["one"]
 
 
 def test_some_corruptions_get_the_same_images_as_all() -> None:

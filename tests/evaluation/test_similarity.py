@@ -14,11 +14,11 @@ def answers(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_rows_are_mean_softened_probabilities() -> None:
     logits, labels = answers()
-    found = class_similarity(logits, labels, temperature=2)
+    values = class_similarity(logits, labels, temperature=2)
     for label in range(5):
         expected = (logits[labels == label].double() / 2).softmax(1).mean(0)
-        assert torch.allclose(found[label], expected)
-    assert torch.allclose(found.sum(1), torch.ones(5, dtype=torch.float64))
+        assert torch.allclose(values[label], expected)
+    assert torch.allclose(values.sum(1), torch.ones(5, dtype=torch.float64))
 
 
 def test_high_temperature_is_uniform() -> None:
@@ -29,11 +29,11 @@ def test_correlation_of_off_diagonal_entries_is_scipys() -> None:
     one, other = class_similarity(*answers(0)), class_similarity(*answers(1))
     off = [(i, j) for i in range(5) for j in range(5) if i != j]
     a, b = [float(one[p]) for p in off], [float(other[p]) for p in off]
-    found = similarity_correlation(one, other)
-    assert found["pearson"] == pytest.approx(stats.pearsonr(a, b)[0])
-    assert found["spearman"] == pytest.approx(stats.spearmanr(a, b)[0])
+    values = similarity_correlation(one, other)
+    assert values["pearson"] == pytest.approx(stats.pearsonr(a, b)[0])
+    assert values["spearman"] == pytest.approx(stats.spearmanr(a, b)[0])
     other.fill_diagonal_(9)
-    assert similarity_correlation(one, other) == found
+    assert similarity_correlation(one, other) == values
     assert similarity_correlation(one, one) == {"pearson": pytest.approx(1), "spearman": pytest.approx(1)}
 
 

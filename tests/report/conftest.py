@@ -40,8 +40,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = cells[0]["mean"]["top1"]
     for cell in cells[1:]:
         difference = cell["mean"]["top1"] - base
-        found = {"difference": difference, "low": difference - 0.02, "high": difference + 0.02}
-        cell["paired"] = {"top1": {**found, "p": 0.5, "p_corrected": 1.0, "pairs": 2}}
+        interval = {"difference": difference, "low": difference - 0.02, "high": difference + 0.02}
+        cell["paired"] = {"top1": {**interval, "p": 0.5, "p_corrected": 1.0, "pairs": 2}}
     teacher = json.loads((out / "teacher" / "result.json").read_text())
     sizes = {"parameters": 1702, "macs": 11680}
     record = {

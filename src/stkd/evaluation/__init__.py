@@ -1,4 +1,4 @@
-"""How good and how small a model is, and what of its teacher it took over."""
+"""Numbers about a model: accuracy, calibration, cost, robustness, similarity to its teacher; nothing reads a run."""
 
 from __future__ import annotations
 

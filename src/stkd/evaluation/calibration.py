@@ -58,14 +58,14 @@ def reliability(logits: Tensor, labels: Tensor, bins: int = BINS) -> list[Reliab
     confidence, predicted = logits.softmax(1).max(1)
     hits = (predicted == labels).double()
     place = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1
-    found = []
+    diagram = []
     for i in range(bins):
         inside = place == i
         if not inside.any():
             continue
         mean, accuracy = float(confidence[inside].double().mean()), float(hits[inside].mean())
-        found.append(ReliabilityBin(i / bins, (i + 1) / bins, mean, accuracy, int(inside.sum())))
-    return found
+        diagram.append(ReliabilityBin(i / bins, (i + 1) / bins, mean, accuracy, int(inside.sum())))
+    return diagram
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:

@@ -14,7 +14,7 @@ from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..models.files import find_weights, read_info
-from ..runs.description import command_of, story_of_run
+from ..runs.description import command_of, describe_run
 from ..runs.directory import read_result
 from ..runs.evaluation import current_evaluation
 from ..runs.inspection import read_config
@@ -63,7 +63,7 @@ def write_run(path: Path) -> Path:
     ]
     title = f"{_model(config)} on {config.data.partition(':')[0]}: {config.method}"
     page = render(
-        title, [story_of_run(config, result, teacher)], [Section(n, h, {0: v}) for n, h, v in sections], notes
+        title, [describe_run(config, result, teacher)], [Section(n, h, {0: v}) for n, h, v in sections], notes
     )
     target = path / "report.html"
     write_atomic(target, page)

@@ -1,4 +1,4 @@
-"""What was done, in plain words, from the options of a run or of a comparison."""
+"""A run described in words, and as the command that repeats it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from ..core.config import DistillConfig, TrainConfig
 
-__all__ = ["command_of", "joined", "mixture", "percent", "story_of_run"]
+__all__ = ["command_of", "describe_mix", "describe_run", "duration", "joined", "percent"]
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share as per cent."""
+    """A share in per cent."""
     return f"{100 * share:.{digits}f} %"
 
 
@@ -20,7 +20,7 @@ def joined(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def story_of_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any], teacher: str) -> str:
+def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any], teacher: str) -> str:
     """A paragraph about a finished run.
 
     Args:
@@ -35,35 +35,39 @@ def story_of_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
         who = f"The model {config.model} was trained alone with the method {config.method}"
     images = f"{config.train_images:,} images" if config.train_images else "the training images"
     rate = f"{config.optimizer.upper()}, peak learning rate {result['lr']:.4g}, schedule {config.schedule}"
-    found = result.get("test") or result.get("val")
-    split = "test" if "test" in result else "validation"
+    split = "test" if result.get("test") else "val"
+    score, images_scored = result.get(split), {"test": "test", "val": "validation"}[split]
     scores = (
-        f" After the last epoch it was right on {percent(found['top1'])} of the {split} images "
-        f"(NLL {found['nll']:.3f})."
-        if found
+        f" After the last epoch it was right on {percent(score['top1'])} of the {images_scored} images "
+        f"(NLL {score['nll']:.3f})."
+        if score
         else ""
     )
     return (
         f"{who} on {images} of {_kind(config.data)}, for {config.epochs} epochs in batches of {config.batch_size} "
-        f"({rate}; seed {config.seed}). {mixture(result['mix'])}{scores} "
+        f"({rate}; seed {config.seed}). {describe_mix(result['mix'])}{scores} "
         f"Training took {duration(result['seconds'])} and {result['images_seen']:,} images."
     )
 
 
-def mixture(mix: Mapping[str, Any]) -> str:
-    """A sentence on the virtual samples."""
+def describe_mix(mix: Mapping[str, Any]) -> str:
+    """A sentence on how virtual samples were mixed.
+
+    Args:
+        mix: The fields of `stkd.mixing.Mix`.
+    """
     if mix["kind"] == "none" or mix["instances"] < 2:
-        return "It saw real images."
+        return "It was trained on real images."
     drawn = "for each sample" if mix["per_sample"] else "for each batch"
     kept = ", beside the real batch" if mix["beside"] else f", {percent(mix['real'], 0)} real" if mix["real"] else ""
     return (
-        f"It saw virtual samples of {mix['instances']} images each ({mix['kind']}, weights drawn {drawn} "
+        f"It was trained on virtual samples of {mix['instances']} images each ({mix['kind']}, weights drawn {drawn} "
         f"from Dirichlet({mix['alpha']:g}){kept})."
     )
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that people would use."""
+    """Seconds in a readable unit."""
     if seconds < 1:
         return "under 1 s"
     if seconds < 120:

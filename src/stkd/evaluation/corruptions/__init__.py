@@ -44,9 +44,9 @@ def corrupt(images: Tensor, name: str, severity: int, generator: torch.Generator
         generator: On the CPU; the same state gives the same images on every device.
 
     Returns:
-        uint8 (B, C, H, W), fractions cut off as in CIFAR-10-C.
+        uint8 (B, C, H, W), rounded down as in CIFAR-10-C.
     """
-    chosen = _TABLE[name]
-    amount = (chosen.small if images.shape[-1] <= _SMALL else chosen.large)[severity - 1]
-    corrupted = chosen.operation(images.float() / 255, amount, generator).clamp(0, 1) * 255
-    return (corrupted + 1e-3).to(torch.uint8)  # whole numbers stay what they are in spite of rounding errors
+    corruption = _TABLE[name]
+    amount = (corruption.small if images.shape[-1] <= _SMALL else corruption.large)[severity - 1]
+    corrupted = corruption.operation(images.float() / 255, amount, generator).clamp(0, 1) * 255
+    return (corrupted + 1e-3).to(torch.uint8)  # 1e-3: whole numbers stay whole in spite of rounding errors

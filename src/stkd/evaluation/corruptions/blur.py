@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .parts import Corruption, gaussian, smoothed, trail
+from .filters import Corruption, gaussian, smoothed, trail
 
 __all__ = ["TABLE"]
 
@@ -34,7 +34,7 @@ def _filtered(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _glass_blur(x: Tensor, glass: tuple[float, int, int], generator: torch.Generator) -> Tensor:
-    """Smoothed, pixels taken from near by, smoothed again."""
+    """Smoothed, pixels exchanged with near ones, smoothed again."""
     sigma, reach, rounds = glass
     x = (smoothed(x, sigma, truncate=4) * 255 + 1e-3).floor() / 255
     for _ in range(rounds):
@@ -44,7 +44,7 @@ def _glass_blur(x: Tensor, glass: tuple[float, int, int], generator: torch.Gener
 
 
 def _pixels_near_by(count: int, height: int, width: int, reach: int, generator: torch.Generator) -> Tensor:
-    """From where each pixel is taken when, from the last on, each takes what then stands at a place near by.
+    """Source of each pixel when, from the last to the first, each takes the pixel that is then at a near position.
 
     The published code means to swap both pixels, but its swap of two views of an array is a copy.
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .parts import Corruption, smoothed
+from .filters import Corruption, smoothed
 
 __all__ = ["TABLE"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .parts import Corruption
+from .filters import Corruption
 
 __all__ = ["TABLE"]
 

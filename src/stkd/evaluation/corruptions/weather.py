@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .parts import Corruption, trail
+from .filters import Corruption, trail
 
 __all__ = ["TABLE"]
 

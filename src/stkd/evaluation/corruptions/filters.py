@@ -1,4 +1,4 @@
-"""What several corruptions are made of: smoothing, moving, a camera's trail."""
+"""Filters that several corruptions are made of: smoothing, moving, the trail of a moving camera."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _smoothing(side: int, sigma: float, truncate: float, mirrored: bool) -> Tens
 
 
 def trail(x: Tensor, length: int, sigma: float, angle: Tensor) -> Tensor:
-    """Images drawn out in one direction with weights of half a Gaussian, as ImageMagick's motion blur does.
+    """Images smeared in one direction with weights of half a Gaussian, as ImageMagick's motion blur does.
 
     Args:
         x: (B, C, H, W).
@@ -69,11 +69,11 @@ def trail(x: Tensor, length: int, sigma: float, angle: Tensor) -> Tensor:
         angle: (B,), radians from the horizontal.
     """
     weights = torch.exp(-(torch.arange(2.0 * length + 1) ** 2) / (2 * sigma**2))
-    drawn = torch.zeros_like(x)
+    smeared = torch.zeros_like(x)
     for step, weight in enumerate((weights / weights.sum()).tolist()):
         if weight > 1e-4:  # of 255 grey levels nothing would be seen
-            drawn += weight * _moved(x, step * angle.sin(), step * angle.cos())
-    return drawn
+            smeared += weight * _moved(x, step * angle.sin(), step * angle.cos())
+    return smeared
 
 
 def _moved(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
