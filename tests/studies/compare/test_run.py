@@ -375,12 +375,17 @@ def test_a_stop_before_a_run_has_begun_is_heard(tmp_path: Path) -> None:
 
 @pytest.mark.services
 def test_each_process_has_a_device_and_a_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    pool = workers.Processes(2, devices=["3", "5"])
-    try:
-        for place, device in enumerate(("3", "5")):
-            executor = pool._pool(place)
-            assert executor.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == device
-            assert executor.submit(torch.get_num_threads).result() == 2
-    finally:
-        pool.close()
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
+    def threads(size: int) -> list[int]:
+        pool = workers.Processes(size, devices=["3", "5"])
+        try:
+            executors = [pool._pool(place) for place in range(size)]
+            devices = [executor.submit(os.getenv, "CUDA_VISIBLE_DEVICES") for executor in executors]
+            assert [device.result() for device in devices] == ["3", "5"][:size]
+            return [executor.submit(torch.get_num_threads).result() for executor in executors]
+        finally:
+            pool.close()
+
+    (alone,) = threads(1)
+    assert threads(2) == [max(1, alone // 2)] * 2
