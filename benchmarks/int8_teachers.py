@@ -20,17 +20,14 @@ from common import write_result
 from torch import Tensor
 
 from stkd.core.config import DistillConfig
-from stkd.core.devices import make_fabric
 from stkd.data.loader import eval_batches
 from stkd.evaluation.predictions import scores
-from stkd.methods.selection import data_of, method_of, mix_of
 from stkd.runs.directory import read_result
 from stkd.runs.environment import environment
-from stkd.runs.opened import read_config
-from stkd.teachers.engines import set_runner
-from stkd.teachers.live import open_teacher
+from stkd.runs.options import read_config
+from stkd.teachers import LiveTeacher
 from stkd.teachers.openvino import Engine
-from stkd.training.samples import make_loader
+from stkd.training.session import Job, Session, open_session
 
 BATCH = 64
 
@@ -40,23 +37,33 @@ def measure(run: Path) -> dict[str, Any]:
     """Scores of one teacher in float32, bf16 and int8, and what its check says."""
     trained = read_config(run)
     config = DistillConfig(
-        data=trained.data, out=Path(gettempdir()) / "unused", student="resnet8", teacher_weights=run, accelerator="cpu"
+        data=trained.data,
+        out=Path(gettempdir()) / "unused",
+        student="resnet8",
+        teacher_weights=run,
+        teacher_precision="int8",
+        accelerator="cpu",
     )
-    data, fabric, method = data_of(config), make_fabric(config), method_of(config)
+    with open_session([Job.of(config)], students=False) as session:
+        return scores_of(session, config, run)
+
+
+def scores_of(session: Session, config: DistillConfig, run: Path) -> dict[str, Any]:
+    """The scores, once data and teacher are open."""
+    data, loader, teacher, trained = session.data, session.loader, session.teacher, read_config(run)
     assert data.test is not None
-    teacher = open_teacher(None, run, data)
-    loader = make_loader(config, data, mix_of(config, method), fabric)
-    set_runner(teacher, config, method, loader, fabric, compile=True, engine_pays=True)
-    batches = [b for b in eval_batches(data.test, data, batch_size=BATCH, device=fabric.device) if len(b[0]) == BATCH]
+    assert isinstance(teacher, LiveTeacher)
+    device = session.fabric.device
+    batches = [b for b in eval_batches(data.test, data, batch_size=BATCH, device=device) if len(b[0]) == BATCH]
     labels = torch.cat([own for _, own in batches])
-    images = [teacher.prepare(own) for own, _ in batches]
+    images = [teacher.preprocess(own) for own, _ in batches]
 
     def logits(model: Callable[[Tensor], Tensor]) -> Tensor:
         return torch.cat([model(own) for own in images])
 
     exact, kept = logits(teacher.module.eval()), ("top1", "nll", "agreement")
     calibration = [
-        teacher.prepare(batch.images) for batch, _ in zip(loader.epoch(config.epochs), range(8), strict=False)
+        teacher.preprocess(batch.images) for batch, _ in zip(loader.epoch(config.epochs), range(8), strict=False)
     ]
     engines = {name: Engine(teacher.module, name, calibration) for name in ("bf16", "int8")}  # type: ignore[arg-type]
     found = {name: scores(logits(engine), labels, exact) for name, engine in engines.items()}

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data, losses, methods, mixing, models
-    from .api import Result, cache_teacher, distill, train
+    from .api import Result, cache_teacher, distill, distill_many, load, train
     from .core.errors import StkdError
     from .data import open_data
     from .evaluation import evaluate
     from .mixing import virtual_samples
-    from .training.many import distill_many
 
 __version__ = "0.1.0"
 
@@ -25,8 +24,9 @@ _HOMES = {
     "StkdError": "core.errors",
     "cache_teacher": "api",
     "distill": "api",
-    "distill_many": "training.many",
+    "distill_many": "api",
     "evaluate": "evaluation",
+    "load": "api",
     "open_data": "data",
     "train": "api",
     "virtual_samples": "mixing",
@@ -42,6 +42,7 @@ __all__ = [
     "distill",
     "distill_many",
     "evaluate",
+    "load",
     "losses",
     "methods",
     "mixing",

@@ -1,54 +1,40 @@
-"""Training and distilling from Python; the command line calls the same functions."""
+"""Training, distilling and loading from Python; the command line calls the same functions."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from .core.config import CacheConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
-from .core.devices import make_fabric
 from .core.errors import StkdError
 from .core.options import checked
 from .data import DataSet
-from .methods import Method
-from .methods.selection import method_of, mix_of
-from .runs.directory import RunDir, read_result
-from .runs.model_card import write_card
-from .teachers.selection import with_cached_epochs
-from .training.cache import Cached, run_cache
-from .training.learner import Learner
-from .training.loop import train as train_learners
-from .training.session import Subject, prepare, ready
+from .models.files import ModelInfo
+from .runs.opened import open_run
+from .runs.options import with_cached_epochs
+from .runs.result import Result
+from .training.cache_writer import Cached, run_cache
+from .training.group_options import configs_of
+from .training.learner import Diverged
+from .training.session import Job
+from .training.trainer import OnEpoch, run_jobs
 
-__all__ = ["OnEpoch", "Result", "cache_teacher", "distill", "run_distill", "run_train", "train"]
-
-
-OnEpoch = Callable[[Sequence[Mapping[str, Any]]], object]
-"""Is told the metrics so far, one row an epoch as in metrics.jsonl."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a run.
-
-    Attributes:
-        out: The run directory.
-        weights: The final weights.
-        scores: What result.json holds: scores of the last epoch, time and amount of work.
-        fresh: False if the run had been finished before and nothing was done.
-        model: The trained model, on the CPU; None if nothing was done.
-    """
-
-    out: Path
-    weights: Path
-    scores: dict[str, Any]
-    fresh: bool
-    model: nn.Module | None = None
+__all__ = [
+    "OnEpoch",
+    "Result",
+    "cache_teacher",
+    "distill",
+    "distill_many",
+    "load",
+    "run_distill",
+    "run_many",
+    "run_train",
+    "train",
+]
 
 
 def train(
@@ -66,9 +52,9 @@ def train(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    named = {"model": name_of(model), "data": name_of(data), "method": method, "out": out}
+    named = {"model": _name(model), "data": _name(data), "method": method, "out": out}
     config = build(TrainConfig, checked(TrainConfig, {**options, **named}))
-    return run_train(config, data=given(data, config), model=module_of(model))
+    return run_train(config, data=_opened(data, config), model=_module(model))
 
 
 def distill(
@@ -83,9 +69,9 @@ def distill(
     """Distil a teacher into a student.
 
     Args:
-        teacher: Model name (with `teacher_weights`), a run directory, or any trained module from images to logits; a
-            module is frozen and put in evaluation mode. None with `teacher_cache`.
-        student: Model name or any module.
+        teacher: Model name (with `teacher_weights`), a run directory, or any trained module from images to logits, that
+            is given back as it was. None with `teacher_cache`.
+        student: Model name or any module, which is trained in place.
         data: "KIND:PATH" or a data set.
         method: Method name, with options if wanted ("stkd:temperature=2").
         out: Run directory; the same call again resumes.
@@ -94,10 +80,50 @@ def distill(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    options = {**options_of_teacher(teacher), **options}
-    named = {"student": name_of(student), "data": name_of(data), "method": method, "out": out}
+    options = {**_options_of_teacher(teacher), **options}
+    named = {"student": _name(student), "data": _name(data), "method": method, "out": out}
     config = build(DistillConfig, checked(DistillConfig, {**options, **named}))
-    return run_distill(config, data=given(data, config), student=module_of(student), teacher=module_of(teacher))
+    return run_distill(config, data=_opened(data, config), student=_module(student), teacher=_module(teacher))
+
+
+def distill_many(
+    teacher: str | nn.Module | None,
+    students: Mapping[str, Mapping[str, Any]],
+    data: str | DataSet,
+    method: str = "stkd",
+    *,
+    out: str | Path,
+    **options: Any,
+) -> dict[str, Result | Diverged]:
+    """Distil a teacher into several students beside each other; it answers once for all.
+
+    Args:
+        teacher: As in `stkd.distill`.
+        students: For each the name of its run directory below `out`, and its own options: `student` (a model name or
+            any module), `method`, `seed` and those of the optimiser but `epochs` and `batch_size`.
+        data: "KIND:PATH" or a data set.
+        method: Of the students that name none.
+        out: Folder of the run directories; the same call again resumes.
+        options: Fields of `DistillConfig` that all have.
+
+    Returns:
+        For each student its result, or why it was given up: one that diverges leaves the others alone.
+
+    Raises:
+        StkdError: An option, a file or a name is wrong, or the students would not see the same samples.
+
+    Example:
+        >>> stkd.distill_many("runs/teacher", {"a": {"student": "resnet8"}, "b": {"student": "resnet8", "seed": 1}},
+        ...                   "cifar100:PATH", out="runs/group", epochs=240)
+    """
+    modules = {name: own["student"] for name, own in students.items() if isinstance(own.get("student"), nn.Module)}
+    named = {
+        name: {**own, "student": _name(own["student"])} if "student" in own else own for name, own in students.items()
+    }
+    common = {**_options_of_teacher(teacher), **options, "data": _name(data), "method": method, "out": out}
+    configs = configs_of(common, named)
+    opened = _opened(data, next(iter(configs.values())))
+    return run_many(configs, data=opened, students=modules, teacher=_module(teacher))
 
 
 def cache_teacher(
@@ -115,20 +141,41 @@ def cache_teacher(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    named = {"data": name_of(data), "method": method, "out": out}
-    config = build(CacheConfig, checked(CacheConfig, {**options_of_teacher(teacher), **options, **named}))
-    return run_cache(config, data=given(data, config), teacher=module_of(teacher))
+    named = {"data": _name(data), "method": method, "out": out}
+    config = build(CacheConfig, checked(CacheConfig, {**_options_of_teacher(teacher), **options, **named}))
+    return run_cache(config, data=_opened(data, config), teacher=_module(teacher))
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
+    """The model of a finished run, on the CPU in evaluation mode, and what has to be known to use it.
+
+    Args:
+        path: Run directory, or a .safetensors file written by stkd.
+        model: A module that takes the weights, for a run that was made with a module of yours. A run never causes code
+            that it names to be executed.
+
+    Returns:
+        The model, from images (B, C, H, W) scaled to 0..1 and normalised with `info.mean` and `info.std`, to logits;
+        and the info: class names, channels, size in pixels, mean, std.
+
+    Raises:
+        StkdError: The file is missing or damaged, its model has no name here, or the weights do not fit `model`.
+
+    Example:
+        >>> model, info = stkd.load("runs/small")
+    """
+    opened = open_run(Path(path), model=model, with_teacher=False)
+    return opened.model, opened.info
 
 
 def run_train(
     config: TrainConfig, *, data: DataSet | None = None, model: nn.Module | None = None, progress: bool = True
 ) -> Result:
     """Train as a config says; `data` and `model` stand in for what the config names."""
-    method = method_of(config)
-    if method.uses_teacher:
+    job = Job.of(config, model)
+    if job.method.uses_teacher:
         raise StkdError(f"method {config.method!r} needs a teacher; use 'stkd distill', or train with ce or mixup")
-    subject = Subject(config.model, "model.safetensors", model, config.weights, config.pretrained, config.model_options)
-    return _run(config, method, subject, data, None, progress)
+    return _only(run_jobs([job], data=data, progress=progress))
 
 
 def run_distill(
@@ -151,96 +198,83 @@ def run_distill(
         progress: Show a progress bar.
         on_epoch: Called after each epoch (of the last generation); what it raises ends the run, which can be resumed.
     """
-    method = method_of(config)
-    if config.generations > 1 and (student is not None or not method.uses_teacher):
+    job = Job.of(config, student)
+    if config.generations > 1 and (student is not None or not job.method.uses_teacher):
         raise StkdError("generations need a student by name and a method with a teacher")
     for generation in range(1, config.generations):
         out = config.out.with_name(f"{config.out.name}-generation{generation}")
         own = dataclasses.replace(config, out=out, generations=1)
         run_distill(own, data=data, teacher=teacher, progress=progress)
-        config = dataclasses.replace(
-            config,
-            seed=config.seed + 1,
-            teacher=None,
-            teacher_options=None,
-            teacher_weights=out,
-            more_teachers=None,
-            teacher_shares=None,
-            teacher_pretrained=False,
-            teacher_classes=None,
-            teacher_mean=None,
-            teacher_std=None,
-            teacher_size=None,
-            teacher_cache=None,
-        )
-        teacher = None
-    if method.uses_teacher:
+        config, teacher = _taught_by(config, out), None
+    if job.method.uses_teacher:
         config = with_cached_epochs(config)
-    return _run(config, method, student_of(config, student), data, teacher, progress, on_epoch)
+    job = dataclasses.replace(job, config=config)
+    return _only(run_jobs([job], data=data, teacher=teacher, progress=progress, on_epoch=on_epoch))
 
 
-def student_of(config: DistillConfig, module: nn.Module | None) -> Subject:
-    """The student that a config names, or a module in its place."""
-    start, pretrained = config.student_weights, config.student_pretrained
-    return Subject(config.student, "student.safetensors", module, start, pretrained, config.student_options)
+def run_many(
+    configs: Mapping[str, DistillConfig],
+    *,
+    data: DataSet | None = None,
+    students: Mapping[str, nn.Module] | None = None,
+    teacher: nn.Module | None = None,
+    progress: bool = True,
+) -> dict[str, Result | Diverged]:
+    """Distil as the configs of several students say; `data`, `students` and `teacher` stand in for what they name.
+
+    Returns:
+        For each student its result, or why it was given up; it leaves the others alone.
+
+    Raises:
+        StkdError: An option or a file is wrong, or the students would not see the same samples.
+    """
+    if any(config.devices > 1 or config.generations > 1 for config in configs.values()):
+        raise StkdError("several students learn on one device and in one generation; leave out the option")
+    jobs = [Job.of(config, (students or {}).get(name)) for name, config in configs.items()]
+    if any(job.method.uses_teacher for job in jobs):
+        cycles = [with_cached_epochs(config) for config in configs.values()]
+        jobs = [dataclasses.replace(job, config=config) for job, config in zip(jobs, cycles, strict=True)]
+    return dict(zip(configs, run_jobs(jobs, data=data, teacher=teacher, progress=progress), strict=True))
 
 
-def _run(
-    config: TrainConfig | DistillConfig,
-    method: Method,
-    subject: Subject,
-    data: DataSet | None,
-    teacher: nn.Module | None,
-    progress: bool,
-    on_epoch: OnEpoch | None = None,
-) -> Result:
-    mix = mix_of(config, method)
-    run = RunDir(config)
-    try:
-        done = read_result(run.path)
-        if done is not None:
-            return Result(run.path, run.path / subject.weights_name, done, fresh=False)
-        fabric = make_fabric(config)
-        shared = prepare(config, [method], mix, fabric, data=data, teacher=teacher)
-        learner = ready(config, method, subject, shared, run, fabric)
-        told = None if on_epoch is None else lambda learner: on_epoch(learner.state.rows)
-        train_learners([learner], shared.loader, progress=progress, on_epoch=told)
-        if learner.lost is not None:
-            raise learner.lost
-        return conclude(learner)
-    finally:
-        run.close()
+def _only(results: list[Result | Diverged]) -> Result:
+    (result,) = results
+    if isinstance(result, Diverged):
+        raise result
+    return result
 
 
-def conclude(learner: Learner) -> Result:
-    """Write what a student ends with."""
-    scores, job = learner.finish(), learner.job
-    if learner.fabric.is_global_zero:
-        write_card(job.config, scores, job.info, job.weights_name, job.teacher.name if job.teacher is not None else "")
-    out = learner.dir.path
-    return Result(out, out / job.weights_name, scores, fresh=True, model=job.student.cpu().eval())
+def _taught_by(config: DistillConfig, run: Path) -> DistillConfig:
+    """The config of the next generation, whose teacher is the student of a run."""
+    own: dict[str, Any] = {
+        field.name: field.default
+        for field in dataclasses.fields(config)
+        if field.name.startswith("teacher") or field.name == "more_teachers"
+    }
+    own |= {"teacher_precision": config.teacher_precision, "seed": config.seed + 1, "teacher_weights": run}
+    return dataclasses.replace(config, **own)
 
 
-def options_of_teacher(teacher: str | nn.Module | None) -> dict[str, Any]:
+def _options_of_teacher(teacher: str | nn.Module | None) -> dict[str, Any]:
     """The options that name a teacher given as a model name, a run directory or a module."""
     if isinstance(teacher, str) and Path(teacher).is_dir():
         return {"teacher_weights": teacher}
-    return {} if teacher is None else {"teacher": name_of(teacher)}
+    return {} if teacher is None else {"teacher": _name(teacher)}
 
 
-def name_of(what: str | nn.Module | DataSet) -> str:
+def _name(what: str | nn.Module | DataSet) -> str:
     """What a config calls a model or a data set."""
     if isinstance(what, nn.Module):
         return type(what).__name__
     return what if isinstance(what, str) else what.name
 
 
-def module_of(model: str | nn.Module | None) -> nn.Module | None:
+def _module(model: str | nn.Module | None) -> nn.Module | None:
     """The module that was given, None for a name."""
     return None if isinstance(model, str) else model
 
 
-def given(data: str | DataSet, config: RunConfig) -> DataSet | None:
+def _opened(data: str | DataSet, config: RunConfig) -> DataSet | None:
     """The data set that was given, None for a name.
 
     Raises:

@@ -24,8 +24,9 @@ from stkd.data.base import DataSet, Split
 from stkd.data.loader import Batch
 from stkd.methods import Method, methods, parse
 from stkd.models.files import ModelInfo, read_info
-from stkd.teachers.live import Teacher
+from stkd.teachers import LiveTeacher
 from stkd.training import learner
+from stkd.training import student as student_module
 from stkd.training.step import Step
 
 SPECS = {"crd": "crd:negatives=16"}
@@ -119,7 +120,7 @@ def distil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distil:
     def call(pair: Pair, method: str, out: str = "run", **options: Any) -> Run:
         teacher = pair.open_teacher()
         run = Run(teacher, {k: v.clone() for k, v in teacher.state_dict().items()}, tmp_path / out)
-        attach = learner.attach
+        attach = student_module.attach
 
         def attached(*args: Any) -> Any:
             watch, run.extras = attach(*args)
@@ -140,7 +141,7 @@ def distil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distil:
             "eval_every": 9,
         }
         with monkeypatch.context() as patch:
-            patch.setattr(learner, "attach", attached)
+            patch.setattr(student_module, "attach", attached)
             stkd.distill(teacher, pair.student, pair.data, method, out=run.out, **{**given, **pair.options, **options})
         return run
 
@@ -220,9 +221,9 @@ def test_channels_last_are_understood() -> None:
     """Stages of a Swin transformer are (B, H, W, C)."""
     data = coloured(64, 16)
     swin = SwinTransformer(64, window_size=8, embed_dim=8, depths=(2, 2), num_heads=(1, 1), num_classes=4)
-    teacher = Teacher(swin, ModelInfo("swin", data.classes, 3, 64, data.mean, data.std), data)
+    teacher = LiveTeacher(swin, ModelInfo("swin", data.classes, 3, 64, data.mean, data.std), data)
     student = models.create("cnn4", num_classes=4, in_channels=3, image_size=64)
-    watch, _ = learner.attach(parse("at"), student, teacher, data, torch.from_numpy(data.train.labels))
+    watch, _ = student_module.attach(parse("at"), student, teacher, data, torch.from_numpy(data.train.labels))
     assert watch is not None
     for model in (student, teacher.logits):
         model(torch.zeros(2, 3, 64, 64))

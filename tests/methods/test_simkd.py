@@ -13,8 +13,8 @@ from stkd import models
 from stkd.data import open_data
 from stkd.methods import parse
 from stkd.models.files import ModelInfo, load_model
-from stkd.teachers.live import Teacher
-from stkd.training.watch import attach
+from stkd.teachers import LiveTeacher
+from stkd.training.features import attach
 
 SMALL: dict[str, Any] = {"epochs": 1, "train_images": 64, "precision": "32", "accelerator": "cpu"}
 
@@ -43,7 +43,7 @@ def test_maps_are_compared_where_the_teacher_averages_them(teacher: str, maps: b
         models.create("cnn4", num_classes=10, in_channels=1), "cnn4", module, torch.randn(2, 1, 8, 8)
     )
     assert name == "simkd/cnn4/64"
-    live = Teacher(module, ModelInfo(teacher, data.classes, 1, 8, data.mean, data.std), data)
+    live = LiveTeacher(module, ModelInfo(teacher, data.classes, 1, 8, data.mean, data.std), data)
     _, place = attach(method, student, live, data, torch.from_numpy(data.train.labels))
     assert place is not None
     assert place.maps is maps

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from stkd import models
 from stkd.core.errors import StkdError
 from stkd.models.files import ModelInfo, find_weights, load_model, read_info, save_model
-from stkd.teachers.live import open_teacher
+from stkd.teachers.loading import load_teacher
 
 INFO = ModelInfo("cnn2", ("Käfer", "two words", "c/d"), 3, 16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
@@ -124,7 +124,7 @@ def test_a_file_never_causes_a_download(name: str, tmp_path: Path, monkeypatch: 
     with pytest.raises(StkdError, match="a file never causes"):
         info.build()
     with pytest.raises(StkdError, match="a file never causes"):
-        open_teacher(None, file, info)
+        load_teacher(None, file, info, torch.device("cpu"))
     assert asked == []
 
 

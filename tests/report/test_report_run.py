@@ -17,7 +17,7 @@ from stkd.models.files import load_model, save_model
 from stkd.report import write_report
 from stkd.runs.description import command_of
 from stkd.runs.evaluation import current_evaluation, read_evaluation
-from stkd.runs.inspection import read_config
+from stkd.runs.options import read_config
 
 
 def test_page_of_a_distilled_student(student_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stkd.core.errors import StkdError
 from stkd.data import open_data
-from stkd.runs.inspection import predict_images
+from stkd.runs.prediction import predict_images
 from stkd.serve import Explorer, shares
 from stkd.serve.bars import bars, problem
 

@@ -16,7 +16,9 @@ from stkd.core.errors import StkdError
 from stkd.data import DataSet, Split
 from stkd.models import weights
 from stkd.models.files import ModelInfo, save_model
-from stkd.teachers.live import Ensemble, Teacher, open_teacher, read_classes
+from stkd.teachers import Ensemble, LiveTeacher
+from stkd.teachers.classes import read_classes
+from stkd.teachers.loading import load_teacher
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -49,7 +51,7 @@ class Probe(nn.Module):
 def test_own_normalisation() -> None:
     probe = Probe()
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
-    teacher = Teacher(probe, info(mean=mean, std=std), data_set())
+    teacher = LiveTeacher(probe, info(mean=mean, std=std), data_set())
     pixels = torch.rand(5, 3, 8, 8)
     teacher.logits((pixels - 0.5) / 0.25)
     own = (pixels - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
@@ -59,14 +61,14 @@ def test_own_normalisation() -> None:
 def test_same_normalisation_passes_images_through_untouched() -> None:
     probe = Probe()
     images = torch.randn(2, 3, 8, 8)
-    Teacher(probe, info(), data_set()).logits(images)
+    LiveTeacher(probe, info(), data_set()).logits(images)
     assert torch.equal(probe.seen, images)
 
 
 def test_own_size() -> None:
     probe = Probe()
     images = torch.rand(2, 3, 8, 8)
-    Teacher(probe, info(size=16), data_set()).logits(images)
+    LiveTeacher(probe, info(size=16), data_set()).logits(images)
     expected = F.interpolate(images, size=(16, 16), mode="bilinear", antialias=True)
     torch.testing.assert_close(probe.seen, expected)
 
@@ -75,35 +77,35 @@ def test_grey_images_for_a_teacher_of_colours() -> None:
     probe = Probe()
     grey = torch.rand(2, 1, 8, 8)
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
-    Teacher(probe, info(mean=mean, std=std), data_set(channels=1)).logits((grey - 0.5) / 0.25)
+    LiveTeacher(probe, info(mean=mean, std=std), data_set(channels=1)).logits((grey - 0.5) / 0.25)
     own = (grey.expand(-1, 3, -1, -1) - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
     torch.testing.assert_close(probe.seen, own, atol=1e-5, rtol=0)
 
 
 def test_colours_for_a_teacher_of_grey_are_refused() -> None:
     with pytest.raises(StkdError, match="teacher takes 1 channels, the data set has 3"):
-        Teacher(Probe(), info(channels=1, mean=(0.5,), std=(0.2,)), data_set())
+        LiveTeacher(Probe(), info(channels=1, mean=(0.5,), std=(0.2,)), data_set())
 
 
 def test_classes_by_name_not_by_position() -> None:
     wanted = ("dog", "ant", "cat")
     own = (*CLASSES, "emu")
-    logits = Teacher(Probe(5), info(classes=own), data_set(classes=wanted)).logits(torch.zeros(2, 3, 8, 8))
+    logits = LiveTeacher(Probe(5), info(classes=own), data_set(classes=wanted)).logits(torch.zeros(2, 3, 8, 8))
     assert torch.equal(logits, torch.tensor([[3.0, 0.0, 2.0]] * 2))
 
 
 def test_same_classes_in_the_same_order_are_left_alone() -> None:
-    assert Teacher(Probe(), info(), data_set()).classes is None
+    assert LiveTeacher(Probe(), info(), data_set()).class_map is None
 
 
 def test_class_that_the_teacher_does_not_know() -> None:
     with pytest.raises(StkdError, match="does not know 'emu'; name the teacher's classes with --teacher-classes"):
-        Teacher(Probe(), info(), data_set(classes=("ant", "emu")))
+        LiveTeacher(Probe(), info(), data_set(classes=("ant", "emu")))
 
 
 def test_frozen_and_without_gradient() -> None:
     module = models.create("cnn2", num_classes=4).train()
-    teacher = Teacher(module, info(), data_set())
+    teacher = LiveTeacher(module, info(), data_set())
     assert not module.training
     assert not any(p.requires_grad for p in module.parameters())
     assert not teacher.logits(torch.randn(2, 3, 8, 8, requires_grad=True)).requires_grad
@@ -111,7 +113,7 @@ def test_frozen_and_without_gradient() -> None:
 
 def test_fingerprint_tells_weights_and_statistics_apart() -> None:
     module = models.create("cnn2", num_classes=4)
-    teacher = Teacher(module, info(), data_set())
+    teacher = LiveTeacher(module, info(), data_set())
     first = teacher.fingerprint()
     assert teacher.fingerprint() == first
     next(b for name, b in module.named_buffers() if "running_mean" in name)[0] += 1
@@ -127,7 +129,6 @@ def test_training_leaves_the_teacher_as_it_was(method: str, tmp_path: Path) -> N
     options = {"epochs": 2, "train_images": 128, "precision": "32", "accelerator": "cpu"}
     package.distill(module, student, "digits", method, out=tmp_path / "run", **options)
     assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
-    assert not module.training
     saved = load_file(tmp_path / "run" / "student.safetensors")
     assert {k: v.shape for k, v in saved.items()} == {k: v.shape for k, v in student.state_dict().items()}
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
@@ -139,9 +140,8 @@ def test_opened_from_weights_that_say_what_they_are(tmp_path: Path) -> None:
     module = models.create("cnn4", num_classes=4)
     path = tmp_path / "teacher.safetensors"
     save_model(module, path, info(model="cnn4", mean=(0.1, 0.2, 0.3), size=16))
-    teacher = open_teacher(None, path, data_set())
+    teacher = load_teacher(None, path, data_set(), torch.device("cpu"))
     assert teacher.info == info(model="cnn4", mean=(0.1, 0.2, 0.3), size=16)
-    assert teacher.size == 16
     torch.testing.assert_close(teacher.module.state_dict(), module.state_dict())
 
 
@@ -149,9 +149,12 @@ def test_opened_from_bare_weights_and_a_list_of_classes(tmp_path: Path) -> None:
     module = models.create("cnn4", num_classes=5)
     weights.save(module, tmp_path / "bare.safetensors")
     (tmp_path / "classes.txt").write_text("emu\ndog\ncat\n\nbee\nant\n")
-    teacher = open_teacher("cnn4", tmp_path / "bare.safetensors", data_set(), classes=tmp_path / "classes.txt")
-    assert teacher.classes is not None
-    assert teacher.classes.tolist() == [4, 3, 2, 1]
+    teacher = load_teacher(
+        "cnn4", tmp_path / "bare.safetensors", data_set(), torch.device("cpu"), classes=tmp_path / "classes.txt"
+    )
+    assert teacher.classes == CLASSES
+    assert teacher.class_map is not None
+    assert teacher.class_map.tolist() == [4, 3, 2, 1]
     images = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(teacher.logits(images), module.eval()(images)[:, [4, 3, 2, 1]])
 
@@ -165,11 +168,9 @@ def test_unusable_list_of_classes(text: str, tmp_path: Path) -> None:
 
 def test_several_teachers_answer_with_the_weighted_mean_of_their_logits() -> None:
     data, images = data_set(), torch.randn(3, 3, 8, 8)
-    teachers = [Teacher(models.create("cnn2", num_classes=4), info(), data) for _ in range(2)]
+    teachers = [LiveTeacher(models.create("cnn2", num_classes=4), info(), data) for _ in range(2)]
     both = Ensemble(teachers, [1, 3])
     expected = 0.25 * teachers[0].logits(images) + 0.75 * teachers[1].logits(images)
     torch.testing.assert_close(both.logits(images), expected)
-    with pytest.raises(StkdError, match="one teacher"):
-        both.prepare(images)
     with pytest.raises(StkdError, match="as many positive shares"):
         Ensemble(teachers, [1])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,9 @@ import yaml
 from torch import nn
 
 import stkd
-from stkd import models
 from stkd.data import open_data
 from stkd.data.loader import Batch
-from stkd.evaluation import macs
-from stkd.teachers.live import Teacher
+from stkd.teachers import LiveTeacher
 from stkd.training.learner import Diverged
 from stkd.training.step import Step
 
@@ -48,15 +45,15 @@ def run_all(teacher: Path, out: Path, students: Mapping[str, Any] = STUDENTS, **
 
 def test_each_is_its_single_run(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
     """Bit for bit, from the config.yaml of its own directory; and the teacher answers once for all."""
-    asked, calls = Teacher.__call__, 0
+    asked, calls = LiveTeacher.__call__, 0
 
-    def counted(self: Teacher, batch: Batch) -> torch.Tensor:
+    def counted(self: LiveTeacher, batch: Batch) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return asked(self, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Teacher, "__call__", counted)
+        patch.setattr(LiveTeacher, "__call__", counted)
         results = run_all(teacher_run, tmp_path / "group")
     assert list(results) == list(STUDENTS)
     assert calls == 30
@@ -152,119 +149,6 @@ def test_one_diverges(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
     assert ends(tmp_path / "single") == ends(tmp_path / "group" / "good")
     results = run_all(teacher_run, tmp_path / "group", students)
     assert [type(result) is Diverged for result in results.values()] == [False, True, False]
-
-
-@pytest.fixture
-def two_cores() -> Iterator[None]:
-    """Where students in bf16 are trained side by side, on one core each, as all else in these tests is."""
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(1)
-
-
-BF16 = {"precision": "bf16", "teacher_precision": "32"}
-SIDE_BY_SIDE: dict[str, dict[str, Any]] = {
-    "plain": {"student": "cnn2"},
-    "seed": {"student": "cnn4", "seed": 3, "ema": 0.9},
-    "optimizer": {"student": "cnn2", "optimizer": "adamw", "clip_norm": 1.0},
-    "alone": {"student": "cnn2", "method": "ce"},
-    "dkd": {"student": "cnn4", "method": "dkd"},
-}
-
-
-@pytest.mark.usefixtures("two_cores")
-@pytest.mark.parametrize("compiled", ["none", "all"])
-def test_side_by_side(compiled: str, teacher_run: Path, tmp_path: Path) -> None:
-    """In bf16 each ends with the bits of its single run on as many cores."""
-    threads = set[int]()
-    learn = Step.learn
-
-    def seen(self: Step, *args: Any) -> None:
-        threads.add(threading.get_ident())
-        learn(self, *args)
-
-    options = {**BF16, "compile": compiled}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Step, "learn", seen)
-        group = run_all(teacher_run, tmp_path / "group", SIDE_BY_SIDE, **options)
-    assert len(threads) == 2
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(1)
-    for name, own in SIDE_BY_SIDE.items():
-        single = {**SMALL, **options, "data_seed": 0, "method": "kd", **own, "out": tmp_path / name}
-        assert ends(stkd.distill(str(teacher_run), single.pop("student"), "digits", **single).out) == ends(
-            group[name].out
-        )
-        assert group[name].scores["speed"]["threads"] == 1
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_large_students_take_turns(teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    students = {name: SIDE_BY_SIDE[name] for name in ("plain", "seed")}
-    on_a_core = macs(models.create("cnn4", num_classes=10, in_channels=1, image_size=8).eval(), 1, 8) * 16 / 2
-    monkeypatch.setattr("stkd.training.group._SMALL", on_a_core - 1)
-    assert "threads" not in run_all(teacher_run, tmp_path / "large", students, **BF16)["plain"].scores["speed"]
-    monkeypatch.setattr("stkd.training.group._SMALL", on_a_core)
-    assert "threads" in run_all(teacher_run, tmp_path / "small", students, **BF16)["plain"].scores["speed"]
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_side_by_side_with_random_layers(teacher_run: Path, tmp_path: Path) -> None:
-    """Who draws random numbers is not disturbed by the others: they take turns."""
-
-    def dropout() -> nn.Module:
-        torch.manual_seed(5)
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
-
-    students: dict[str, dict[str, Any]] = {
-        "a": {"student": dropout()},
-        "b": {"student": "cnn2"},
-        "c": {"student": dropout()},
-    }
-    group = run_all(teacher_run, tmp_path / "group", students, **BF16)
-    assert ends(group["a"].out) == ends(group["c"].out)
-    torch.set_num_threads(1)
-    single = {**SMALL, **BF16, "method": "kd", "out": tmp_path / "single"}
-    assert ends(stkd.distill(str(teacher_run), dropout(), "digits", **single).out) == ends(group["a"].out)
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_side_by_side_with_late_random_numbers(teacher_run: Path, tmp_path: Path) -> None:
-    """Numbers that are drawn in some steps only make the order of the threads count: said, not hidden."""
-
-    class Sometimes(nn.Sequential):
-        steps = 0
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            type(self).steps += self.training
-            found: torch.Tensor = super().forward(images)
-            return found + torch.rand(()) if self.training and self.steps > 6 else found
-
-    students = {name: {"student": Sometimes(nn.Flatten(), nn.Linear(64, 10))} for name in "ab"}
-    with pytest.warns(UserWarning, match="drew random numbers that it did not draw in the first steps"):
-        run_all(teacher_run, tmp_path, students, **BF16)
-
-
-@pytest.mark.usefixtures("two_cores")
-@pytest.mark.parametrize("minutes", [0.0, 1e-9])
-def test_side_by_side_killed_and_resumed(
-    minutes: float, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = {**BF16, "checkpoint_minutes": minutes}
-    run_all(teacher_run, tmp_path / "whole", SIDE_BY_SIDE, **options)
-    kill_thrice(lambda: run_all(teacher_run, tmp_path / "parts", SIDE_BY_SIDE, **options), monkeypatch)
-    run_all(teacher_run, tmp_path / "parts", SIDE_BY_SIDE, **options)
-    for name in SIDE_BY_SIDE:
-        assert ends(tmp_path / "parts" / name) == ends(tmp_path / "whole" / name), name
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_side_by_side_one_diverges(teacher_run: Path, tmp_path: Path) -> None:
-    students = {"good": {"student": "cnn2"}, "bad": {"student": "cnn4", "lr": 1e30}, "too": {"student": "cnn4"}}
-    found = run_all(teacher_run, tmp_path / "three", students, **BF16)
-    two = run_all(teacher_run, tmp_path / "two", {name: students[name] for name in ("good", "too")}, **BF16)
-    assert isinstance(found["bad"], Diverged)
-    assert all(ends(found[name].out) == ends(two[name].out) for name in two)
 
 
 def test_from_a_cache(teacher_run: Path, tmp_path: Path) -> None:

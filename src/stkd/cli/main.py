@@ -12,7 +12,6 @@ from ..core.errors import Interrupted, LaunchError, StkdError, Terminated, unkno
 from ..core.files import disk_full
 from ..core.options import Parser
 from ..core.processes import process_rank
-from ..runtime import tune_process
 from .commands import commands as _commands
 from .messages import hide_warnings_of_libraries, messages_shown
 
@@ -28,7 +27,6 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 a comparison with runs that failed, 2 bad input, 128 + N stopped by signal N.
     """
-    tune_process()
     try:
         with messages_shown():
             return _dispatch(sys.argv[1:] if argv is None else argv)

@@ -95,8 +95,9 @@ class RunOptions:
     strategy: str = _opt("auto", "how several devices work together, such as ddp")
     precision: Literal["auto", "32", "bf16", "16"] = _opt("auto", "arithmetic; auto is bf16 where that is fast")
     compile: Literal["auto", "none", "teacher", "all"] = _opt(
-        "auto", "what is compiled or rewritten; auto: all in a long run"
+        "auto", "what torch.compile runs; auto: all in a long run"
     )
+    cuda_graph: bool = _opt(False, "record training steps as a CUDA graph and replay it (one GPU; not measured)")
     eval_every: int = _opt(1, "epochs between evaluations")
     checkpoint_epochs: int = _opt(1, "epochs between checkpoints")
     checkpoint_minutes: float = _opt(5.0, "minutes between checkpoints inside an epoch")

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 
-from ..training.bfloat16 import BFloat16
 from .config import RunConfig
 from .errors import StkdError
 from .fabric import Fabric, Logger, TensorBoardLogger
 from .processes import check_launch
 
-__all__ = ["fast_bfloat16", "make_fabric"]
+__all__ = ["best_device", "fast_bfloat16", "make_fabric"]
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -27,6 +26,11 @@ def fast_bfloat16(device: torch.device) -> bool:
         able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
+
+
+def best_device() -> torch.device:
+    """A CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _loggers(config: RunConfig) -> list[Logger]:
@@ -55,8 +59,6 @@ def make_fabric(config: RunConfig) -> Fabric:
             precision = "bf16" if fast_bfloat16(device) else "32"
         if precision == "16" and device.type == "cpu":
             raise StkdError("precision 16 needs a GPU; on a CPU take bf16 or 32")
-        own = precision == "bf16" and device.type == "cpu" and config.devices == 1
-        arithmetic = {"plugins": BFloat16()} if own else {"precision": _PRECISION[precision]}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fabric = Fabric(
@@ -64,7 +66,7 @@ def make_fabric(config: RunConfig) -> Fabric:
                 devices=config.devices,
                 strategy=config.strategy,
                 loggers=_loggers(config),
-                **arithmetic,
+                precision=_PRECISION[precision],
             )
     except StkdError:
         raise

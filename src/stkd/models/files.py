@@ -152,8 +152,12 @@ def find_weights(path: Path) -> Path:
     raise StkdError(f"{path} holds no student.safetensors or model.safetensors; is the run finished?")
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
+def load_model(path: Path, module: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
     """The model of a run directory or of a safetensors file written by stkd, in evaluation mode.
+
+    Args:
+        path: Run directory or file.
+        module: Takes the weights; None builds the model that the file names.
 
     Raises:
         StkdError: The file is missing, damaged, or does not say which model it holds.
@@ -164,15 +168,16 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
         weights.read_state(file)  # a damaged file is the better thing to report
         raise StkdError(f"{file} does not say which model it holds; give a file or directory that stkd wrote")
     try:
-        info.check_local()
+        if module is None:
+            info.check_local()
     except StkdError as error:
         raise StkdError(f"{file}: {error}") from None
     try:
-        module = info.build()
+        module = info.build() if module is None else module
     except StkdError as error:
         raise type(error)(
             f"{file} holds a {info.model}, which cannot be built by name ({error}); "
-            "load the weights into your own module with stkd.models.load"
+            f"give your module to stkd.load({str(path)!r}, model=MODULE), or --plugin FILE that registers the name"
         ) from None
     weights.load(module, file)
     return module.eval(), info

@@ -17,7 +17,7 @@ from ..models.files import find_weights, read_info
 from ..runs.description import command_of, describe_run
 from ..runs.directory import read_result
 from ..runs.evaluation import current_evaluation
-from ..runs.inspection import read_config
+from ..runs.options import read_config
 from . import predictions, robustness
 from .page import Figure, Section, render
 from .plots.curves import Rows, curves

@@ -1,38 +1,56 @@
-"""The run directory: one writer at a time, and a record of what was asked, where it ran and what came of it."""
+"""The run directory: who may write to it, which files lie in it, and whether it is finished and whole."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import logging
+from collections.abc import Mapping
+from hashlib import blake2b, file_digest
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from filelock import FileLock
+from torch import nn
 
-from ..core.config import RunConfig, plain, to_yaml
+from ..core.config import DistillConfig, TrainConfig, plain, to_yaml
 from ..core.errors import StkdError
 from ..core.files import remove_temporaries, write_atomic
 from ..core.locks import lock_folder
 from ..core.processes import process_rank
+from ..models.files import ModelInfo, read_info, save_model
+from .checkpoint import load_checkpoint, save_checkpoint
 from .environment import environment
+from .model_card import write_card
 from .options import check_unchanged
 
-__all__ = ["RunDir", "read_result"]
+__all__ = ["RunDirectory", "finished_result", "read_metrics", "read_result", "weights_name"]
+
+_log = logging.getLogger(__name__)
 
 
-class RunDir:
-    """A run directory, locked for this process until `close`; of several processes of one run, the first writes.
+def weights_name(config: TrainConfig | DistillConfig) -> str:
+    """File name of the weights that a run ends with."""
+    return "student.safetensors" if isinstance(config, DistillConfig) else "model.safetensors"
+
+
+class RunDirectory:
+    """A run directory, locked for this process while it is entered; of several processes of one run, the first writes.
 
     Args:
         config: The resolved options; they must be those that the directory was started with.
 
+    Attributes:
+        path: The directory.
+        result: What result.json holds if the run is finished, else None.
+
     Raises:
-        StkdError: The path is no usable directory, another process writes to it, or it belongs to another run.
+        StkdError: The path is no usable directory, another process writes to it, it belongs to another run, or its
+            weights are not those that the run wrote.
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        self.path = config.out
+    def __init__(self, config: TrainConfig | DistillConfig) -> None:
+        self.config, self.path = config, config.out
         if self.path.exists() and not self.path.is_dir():
             raise StkdError(f"{self.path} is a file; give --out a directory")
         foreign = (
@@ -43,16 +61,25 @@ class RunDir:
         if foreign:
             raise StkdError(f"{self.path} is not empty and is not a run of stkd; give --out a new directory")
         self._lock: FileLock | None = None
-        if process_rank() > 0:
-            return
-        self._lock = lock_folder(self.path)
+        if process_rank() == 0:
+            self._lock = lock_folder(self.path)
         try:
-            self._claim(config)
-            self.checkpoints.mkdir(exist_ok=True)
-            remove_temporaries(self.path, self.checkpoints)  # of a process that was killed while it wrote
+            if self._lock is not None:
+                self._claim()
+            self.result = finished_result(self.path)
+            if self._lock is not None and self.result is not None:
+                self._repair_card(self.result)
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let other processes write."""
@@ -60,48 +87,94 @@ class RunDir:
             self._lock.release()
 
     @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
     def last(self) -> Path:
         """The checkpoint that a resumed run starts from."""
-        return self.checkpoints / "last.pt"
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that the run ends with."""
+        return self.path / weights_name(self.config)
 
     def _file(self, name: str) -> Path:
         return self.path / name
 
-    def _claim(self, config: RunConfig) -> None:
+    def _claim(self) -> None:
         file = self._file("config.yaml")
         if not self.last.exists() and read_result(self.path) is None:
             # nothing was trained yet, so a start that failed does not stand in the way of the corrected command
-            write_atomic(file, to_yaml(config))
+            write_atomic(file, to_yaml(self.config))
         else:
-            check_unchanged(file, plain(config))
+            check_unchanged(file, plain(self.config))
+        self.last.parent.mkdir(exist_ok=True)
+        remove_temporaries(self.path, self.last.parent)  # of a process that was killed while it wrote
 
-    def write_environment(self, extra: dict[str, Any]) -> None:
-        """Record versions, hardware and git revision."""
+    def record_environment(self, facts: Mapping[str, Any]) -> None:
+        """Record versions, hardware and revision in env.json; those of a resumed run follow those of its start.
+
+        Args:
+            facts: What else is to be recorded.
+        """
         if self._lock is None:
             return
-        write_atomic(self._file("env.json"), json.dumps({**environment(), **extra}, indent=1))
+        file, now = self._file("env.json"), {**environment(), **facts}
+        start = _read_object(file) if self.last.exists() else None
+        if start is not None:
+            start["resumed"] = [*start.get("resumed", []), now]
+        write_atomic(file, json.dumps(start or now, indent=1))
 
     def log(self, rows: list[dict[str, Any]]) -> None:
-        """Write the metrics so far, one row per epoch, as JSON lines and as CSV."""
-        write_atomic(self._file("metrics.jsonl"), "".join(json.dumps(r) + "\n" for r in rows))
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(dict.fromkeys(name for r in rows for name in r)))
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomic(self._file("metrics.csv"), table.getvalue())
+        """Write the metrics so far to metrics.jsonl, one row an epoch."""
+        write_atomic(self._file("metrics.jsonl"), "".join(json.dumps(row) + "\n" for row in rows))
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """Record the outcome; the run is finished once this file stands."""
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint; None where there is none.
+
+        Raises:
+            StkdError: It is damaged.
+        """
+        return load_checkpoint(self.last) if self.last.exists() else None
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint in the place of the last one."""
+        save_checkpoint(self.last, state)
+
+    def save_best(self, module: nn.Module, info: ModelInfo) -> None:
+        """Write the weights that were best on the validation split so far."""
+        save_model(module, self.path / "checkpoints" / "best.safetensors", info)
+
+    def finish(
+        self, result: dict[str, Any], models: Mapping[str, nn.Module], info: ModelInfo, teacher: str
+    ) -> dict[str, Any]:
+        """Write the final weights, the model card and, last, result.json: the run is finished once that stands.
+
+        Args:
+            result: Scores, time and amount of work.
+            models: "" for the student; "_ema" for its average.
+            info: What has to be known to use the weights.
+            teacher: Name of its model; empty where there was none.
+
+        Returns:
+            The result as it was written, with a digest of each file of weights.
+        """
+        digests = {}
+        for suffix, module in models.items():
+            file = self.weights.with_stem(f"{self.weights.stem}{suffix}")
+            save_model(module, file, info)
+            digests[file.name] = _digest(file)
+        result = {**result, "teacher": teacher, "weights": digests}
+        write_card(self.config, result, info, self.weights.name, teacher)
         write_atomic(self._file("result.json"), json.dumps(result, indent=1))
+        return result
+
+    def _repair_card(self, result: Mapping[str, Any]) -> None:
+        info = read_info(self.weights)
+        if not self._file("README.md").exists() and info is not None:
+            write_card(self.config, result, info, self.weights.name, result.get("teacher", ""))
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """The outcome of a finished run; None while it is not finished.
+    """What result.json of a run directory holds; None while the run is not finished.
 
     Raises:
         StkdError: The record is damaged.
@@ -109,8 +182,65 @@ def read_result(path: Path) -> dict[str, Any] | None:
     file = path / "result.json"
     if not file.is_file():
         return None
-    try:
-        result: dict[str, Any] = json.loads(file.read_text())
-    except ValueError:
-        raise StkdError(f"{file} is damaged; delete it and run the same command again") from None
+    result = _read_object(file)
+    if result is None:
+        raise StkdError(f"{file} is damaged; delete it and run the same command again")
     return result
+
+
+def finished_result(path: Path) -> dict[str, Any] | None:
+    """What result.json holds, where the weights that it speaks of are there; None where the run has to go on.
+
+    A run whose weights were deleted goes on from its last checkpoint, which writes them again.
+
+    Raises:
+        StkdError: The record is damaged, or the weights are not those that the run wrote, or cannot be written again.
+    """
+    result = read_result(path)
+    if result is None:
+        return None
+    names = result.get("weights") or dict.fromkeys(
+        name for name in ("student.safetensors", "model.safetensors") if (path / name).is_file()
+    )
+    missing = [name for name in names or ["student.safetensors or model.safetensors"] if not (path / name).is_file()]
+    if missing:
+        if (path / "checkpoints" / "last.pt").is_file():
+            _log.info("%s lost its %s; it is written again from the last checkpoint", path, missing[0])
+            return None
+        raise StkdError(f"{path} lost its {missing[0]} and its checkpoint; delete {path} to train it again")
+    for name, digest in names.items():
+        if digest is not None and _digest(path / name) != digest:
+            raise StkdError(
+                f"{path / name} is not the file that this run wrote; put that back, or delete it to have it written "
+                "again from the last checkpoint"
+            )
+    return result
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of a run's metrics.jsonl, one an epoch.
+
+    Raises:
+        StkdError: It is missing or damaged.
+    """
+    file = path / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if not rows or not all(isinstance(row, dict) for row in rows):
+            raise ValueError
+    except (OSError, ValueError):
+        raise StkdError(f"{file} is missing or damaged; run the run's command again") from None
+    return rows
+
+
+def _read_object(file: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return file_digest(content, lambda: blake2b(digest_size=16)).hexdigest()

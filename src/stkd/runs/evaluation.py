@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import DistillConfig, TrainConfig
+from ..core.devices import best_device
 from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..data import DataSet, open_data
@@ -19,8 +20,8 @@ from ..evaluation import evaluate
 from ..mixing import Mix
 from ..models.files import find_weights
 from .directory import read_result
-from .inspection import open_run
-from .opened import asking_for_plugin, open_model_for, read_config
+from .opened import asking_for_plugin, open_model_for, open_run
+from .options import read_config
 
 __all__ = ["current_evaluation", "evaluate_run", "read_evaluation"]
 
@@ -68,9 +69,12 @@ def evaluate_run(
     """
     if split not in ("train", "val", "test"):
         raise StkdError(f"unknown split {split!r}; choose train, val or test")
-    opened = open_run(run, data_spec=data_spec, teacher=teacher)
+    if not run.is_dir():
+        raise StkdError(f"{run} is not a run directory; give one that 'stkd train' or 'stkd distill' wrote")
+    config = read_config(run)
+    opened = open_run(run, data_spec=data_spec, teacher=teacher, device=best_device())
     foreign = None if ood is None else open_data(ood)
-    inputs = _inputs(run, opened.config, opened.data, teacher)
+    inputs = _inputs(run, config, opened.data, teacher)
     if alone is not None:
         inputs["alone"] = {"path": str(alone.resolve()), "weights": _digest(alone)}
     if foreign is not None:
@@ -84,10 +88,10 @@ def evaluate_run(
         corrupted=corrupted,
         foreign=foreign,
         mix=Mix(**inputs["options"]["mix"]),
-        workers=opened.config.workers,
+        workers=config.workers,
     )
     evaluation["file_bytes"] = find_weights(run).stat().st_size
-    for who, path in (("teacher", getattr(opened.config, "teacher_weights", None) or teacher), ("alone", alone)):
+    for who, path in (("teacher", getattr(config, "teacher_weights", None) or teacher), ("alone", alone)):
         if who in evaluation and path is not None:
             evaluation[who]["file_bytes"] = find_weights(path).stat().st_size
     if split == "test" and data_spec is None:

@@ -1,42 +1,109 @@
-"""A finished run, opened: its options, its model, and its teacher where it had one."""
+"""A finished run, opened: its options, its model, its data, and its teacher where it had one."""
 
 from __future__ import annotations
 
-import warnings
+import dataclasses
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor, nn
 
-from ..core.config import DistillConfig, TrainConfig, build
+from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError, UnknownName
-from ..core.options import checked
 from ..data import DataSet
-from ..models.files import ModelInfo
-from ..teachers.live import Teacher, open_teacher, teacher_of
+from ..data.selection import data_of
+from ..models.files import ModelInfo, load_model
+from ..teachers import Ensemble, LiveTeacher
+from ..teachers.loading import load_teacher, teacher_of
+from .options import read_config
 
-__all__ = ["asking_for_plugin", "open_model_for", "open_teacher_of", "read_config"]
+__all__ = ["OpenRun", "asking_for_plugin", "open_model_for", "open_run"]
+
+_log = logging.getLogger(__name__)
 
 
-def read_config(run: Path) -> TrainConfig | DistillConfig:
-    """The options that a run was started with.
+@dataclass(frozen=True)
+class OpenRun:
+    """A finished run, ready to be looked at.
+
+    Attributes:
+        path: Run directory, or the file of weights that was given.
+        config: Its options; None for a file of weights.
+        model: On the device, in evaluation mode.
+        info: What the model expects, and its classes.
+        teacher: On the device, from the same images to logits for the same classes; None if there is none.
+        device: Where both models are.
+        data_spec: Another data set with the same classes, instead of the run's own.
+    """
+
+    path: Path
+    config: TrainConfig | DistillConfig | None
+    model: nn.Module
+    info: ModelInfo
+    teacher: nn.Module | None
+    device: torch.device
+    data_spec: str | None = None
+
+    @property
+    def role(self) -> str:
+        """What the model is called: "student", or "model" if it was trained alone."""
+        return "student" if isinstance(self.config, DistillConfig) else "model"
+
+    @cached_property
+    def data(self) -> DataSet:
+        """Its data set, or another that was asked for, with the normalisation and classes of the model.
+
+        Raises:
+            StkdError: It cannot be read, or has other classes.
+        """
+        config, spec = self.config, self.data_spec
+        if config is None:
+            raise StkdError(f"{self.path} does not say which images it was trained on; give a run directory")
+        if spec is not None:
+            config = dataclasses.replace(config, data=spec, val_fraction=0.0, train_images=None)
+        with asking_for_plugin(self.path):
+            data = data_of(config)
+        if data.classes and data.classes != self.info.classes:
+            raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
+        info = self.info
+        return dataclasses.replace(data, mean=info.mean, std=info.std, classes=info.classes)
+
+
+def open_run(
+    path: Path,
+    *,
+    data_spec: str | None = None,
+    model: nn.Module | None = None,
+    teacher: Path | None = None,
+    with_teacher: bool = True,
+    device: torch.device | str = "cpu",
+) -> OpenRun:
+    """Open a finished run, or a file of weights written by stkd.
+
+    Args:
+        path: Run directory or .safetensors file.
+        data_spec: Another data set with the same classes, instead of the run's own.
+        model: A module that takes the weights, for a run whose model has no name here.
+        teacher: Weights of a teacher for a run that had none.
+        with_teacher: Whether the run's own teacher is wanted.
+        device: Where the models are wanted.
 
     Raises:
-        StkdError: It is not a run directory.
+        StkdError: The run, its weights or the teacher cannot be read.
     """
-    file = run / "config.yaml"
-    if not file.is_file():
-        raise StkdError(f"{run} is not a run directory: it has no config.yaml")
-    try:
-        options = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if "student" in options:
-            return build(DistillConfig, checked(DistillConfig, options))
-        return build(TrainConfig, checked(TrainConfig, options))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, StkdError):
-        raise StkdError(f"{file} is damaged; give another run") from None
+    device = torch.device(device)
+    with asking_for_plugin(path):
+        config = read_config(path) if path.is_dir() else None
+        module, info = load_model(path, model)
+        own = None if config is None or not with_teacher else _teacher_of(config, info, device)
+    if own is None and teacher is not None:
+        own = open_model_for(teacher, info, device)
+    return OpenRun(path, config, module.to(device), info, own, device, data_spec)
 
 
 @contextmanager
@@ -59,25 +126,6 @@ def asking_for_plugin(run: Path | None) -> Iterator[None]:
         raise StkdError(f"{error}; {run} was made with a plug-in, which is executed: give --plugin {plugin}") from None
 
 
-def open_teacher_of(
-    config: TrainConfig | DistillConfig, data: DataSet | ModelInfo, device: torch.device
-) -> nn.Module | None:
-    """The teacher of a run, as a module from images normalised as `data` says to logits for its classes.
-
-    Returns:
-        None for a run without one, and with a warning where its weights are gone.
-    """
-    if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
-        return None
-    gone = [str(p) for p in (config.teacher_weights, *(config.more_teachers or ())) if p is not None and not p.exists()]
-    if gone:
-        warnings.warn(
-            f"the teacher's weights {gone[0]} are gone; without them there is the student alone", stacklevel=2
-        )
-        return None
-    return _Answering(teacher_of(config, data).to(device))
-
-
 def open_model_for(path: Path, data: DataSet | ModelInfo, device: torch.device) -> nn.Module:
     """The model of another run or file, as a module from images normalised as `data` says to logits for its classes.
 
@@ -85,15 +133,26 @@ def open_model_for(path: Path, data: DataSet | ModelInfo, device: torch.device) 
         StkdError: It cannot be read, or does not know the classes.
     """
     with asking_for_plugin(path):
-        return _Answering(open_teacher(None, path, data).to(device))
+        return _Answering(load_teacher(None, path, data, device))
+
+
+def _teacher_of(config: TrainConfig | DistillConfig, info: ModelInfo, device: torch.device) -> nn.Module | None:
+    if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
+        return None
+    gone = [str(p) for p in (config.teacher_weights, *(config.more_teachers or ())) if p is not None and not p.exists()]
+    if gone:
+        _log.warning("the teacher's weights %s are gone; without them there is the student alone", gone[0])
+        return None
+    return _Answering(teacher_of(config, info, device))
 
 
 class _Answering(nn.Module):
     """A teacher as a module, with what it does to images before its model sees them, since that costs time too."""
 
-    def __init__(self, teacher: Teacher) -> None:
+    def __init__(self, teacher: LiveTeacher | Ensemble) -> None:
         super().__init__()
-        self.model = teacher.module
+        models = teacher.teachers if isinstance(teacher, Ensemble) else [teacher]
+        self.models = nn.ModuleList(model.module for model in models)
         self.logits = teacher.logits
 
     def forward(self, images: Tensor) -> Tensor:

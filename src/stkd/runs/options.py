@@ -1,7 +1,8 @@
-"""Options that a directory was started with, beside those of now."""
+"""The options of a run directory: read, completed, and compared with those of now."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,58 @@ from typing import Any
 
 import yaml
 
+from ..core.config import DistillConfig, TrainConfig, build
 from ..core.errors import StkdError
+from ..core.options import checked
+from ..teachers.cache import need_header
 
-__all__ = ["check_unchanged"]
+__all__ = ["check_unchanged", "read_config", "with_cached_epochs"]
 
 # Options that change how fast or how safely a run goes, not what comes of it.
 _FREE = {"out", "workers", "checkpoint_epochs", "checkpoint_minutes", "tensorboard"}
+
+
+def read_config(run: Path) -> TrainConfig | DistillConfig:
+    """The options that a run was started with.
+
+    Raises:
+        StkdError: It is not a run directory.
+    """
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise StkdError(f"{run} is not a run directory: it has no config.yaml")
+    try:
+        options = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if "student" in options:
+            return build(DistillConfig, checked(DistillConfig, options))
+        return build(TrainConfig, checked(TrainConfig, options))
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, StkdError):
+        raise StkdError(f"{file} is damaged; give another run") from None
+
+
+def with_cached_epochs(config: DistillConfig) -> DistillConfig:
+    """A config whose `sample_epochs` say how a run that is longer than its cache goes round it.
+
+    Of a finished run they are those that it had: its cache may be gone by now, or longer.
+
+    Raises:
+        StkdError: There is no such cache, or it holds fewer epochs than are asked for.
+    """
+    if config.teacher_cache is None:
+        return config
+    if (config.out / "result.json").is_file():
+        had = config.sample_epochs or read_config(config.out).sample_epochs
+        return dataclasses.replace(config, sample_epochs=had)
+    held = need_header(config.teacher_cache).epochs
+    wanted = min(config.epochs, config.sample_epochs or config.epochs)
+    if wanted <= held:
+        return config
+    if config.sample_epochs is not None:
+        raise StkdError(
+            f"{config.teacher_cache} holds {held} epochs, --sample-epochs asks for {config.sample_epochs}; "
+            f"leave it out to go round the {held}, or lengthen the cache with 'stkd cache'"
+        )
+    return dataclasses.replace(config, sample_epochs=held)
 
 
 def check_unchanged(file: Path, now: Mapping[str, Any], *, else_give: str = "another --out") -> None:

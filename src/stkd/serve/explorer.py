@@ -14,23 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.config import DistillConfig
 from ..core.errors import StkdError
 from ..data import DataSet, open_data
 from ..data.decode import decode, resize_square
 from ..data.loader import affine, eval_batches
-from ..data.selection import data_of
 from ..data.splits import take
 from ..evaluation import latency
 from ..mixing import Parts, mix_images
-from ..models.files import load_model
-from ..runs.opened import asking_for_plugin, open_teacher_of, read_config
+from ..runs.opened import open_run
 
 __all__ = ["Answer", "Explorer", "shares"]
 
-log = logging.getLogger(__name__)
-
 _EXAMPLES = 24
+
+_log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 """An image to be shown, (S, S) or (S, S, 3)."""
@@ -87,23 +84,19 @@ class Explorer:
     """
 
     def __init__(self, run: Path, data: str | None = None) -> None:
-        with asking_for_plugin(run):
-            model, self.info = load_model(run)
-            config = read_config(run) if run.is_dir() else None
-            cpu = torch.device("cpu")  # one image at a time, and what most users of a small model have
-            teacher = None if config is None else open_teacher_of(config, self.info, cpu)
-        self.models: dict[str, nn.Module] = {} if teacher is None else {"teacher": teacher}
-        self.models["student" if isinstance(config, DistillConfig) else "model"] = model
+        opened = open_run(run)  # on the CPU: one image at a time, and what most users of a small model have
+        self.info = opened.info
+        self.models: dict[str, nn.Module] = {} if opened.teacher is None else {"teacher": opened.teacher}
+        self.models[opened.role] = opened.model
         self.latency_ms = {w: latency(m, self.info.channels, self.info.size, 1) for w, m in self.models.items()}
         self.examples: list[tuple[Pixels, str]] = []
         if data is not None:
             self.examples = self._examples(open_data(data, image_size=self.info.size))
-        elif config is not None:
+        elif opened.config is not None:
             try:
-                with asking_for_plugin(run):
-                    self.examples = self._examples(data_of(config))
+                self.examples = self._examples(opened.data)
             except StkdError as error:  # images can be uploaded all the same
-                log.warning("there are no examples: %s", error)
+                _log.warning("there are no examples: %s", error)
 
     def ask(self, images: Sequence[Path], others: Sequence[float], temperature: float = 1.0) -> Answer:
         """Mix images and show the mixture to all models.

@@ -1,1 +1,7 @@
-"""Sources of logits: a live model, several, a cache, faster engines, and how one is chosen. Nothing here trains."""
+"""Sources of logits: a live model, an ensemble, a cache on disk, engines. Nothing here trains or knows of runs."""
+
+from .base import Teacher
+from .ensemble import Ensemble
+from .live import LiveTeacher
+
+__all__ = ["Ensemble", "LiveTeacher", "Teacher"]

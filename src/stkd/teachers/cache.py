@@ -1,4 +1,4 @@
-"""A teacher's logits on disk: the format, and a teacher that answers from it without a model.
+"""A teacher's logits on disk: the format.
 
 A cache is a folder. `header.json` says what the logits are of, and each `epoch-00000.npy` is a shard: an array of one
 record a step, which holds the logits of that step's rows, whole or as the k largest log-probabilities and the mean of
@@ -16,15 +16,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core.errors import StkdError
 from ..core.files import atomic_file, write_atomic
-from ..data.loader import Batch
-from .live import Teacher
 
 __all__ = [
-    "CachedTeacher",
     "Header",
     "need_header",
     "pack",
@@ -200,66 +197,3 @@ def write_shard(folder: Path, epoch: int, header: Header, records: Any) -> None:
         np.lib.format.write_array_header_1_0(file, form)
         for record in records:
             file.write(record.tobytes())
-
-
-class CachedTeacher(Teacher):
-    """Answers for the batches that a cache was made of; there is no model behind it.
-
-    Args:
-        folder: The cache.
-        header: Its header.
-        cycle: Epochs of it to use, over and over.
-        rank, world: Which rows of each batch are asked for, as the loader of this process has them.
-
-    Raises:
-        StkdError: The cache is not complete.
-    """
-
-    def __init__(self, folder: Path, header: Header, *, cycle: int, rank: int = 0, world: int = 1) -> None:
-        self.folder, self.header, self.cycle = folder, header, cycle
-        self.mine = slice(rank, None, world)
-        self.module = nn.Module()
-        self.device = torch.device("cpu")
-        self._open: tuple[int, NDArray[np.void]] | None = None
-        missing = sum(not shard_file(folder, epoch).is_file() for epoch in range(cycle))
-        if missing:
-            raise StkdError(
-                f"{folder} is not complete: {missing} of {cycle} epochs are missing; run its 'stkd cache' command again"
-            )
-
-    def to(self, device: torch.device) -> Teacher:
-        self.device = device
-        return self
-
-    def __call__(self, batch: Batch) -> Tensor:
-        record = self._shard(batch.epoch % self.cycle)[batch.step]
-        return unpack(record, len(self.header.classes), self.device)[self.mine]
-
-    def logits(self, images: Tensor) -> Tensor:
-        raise StkdError(f"{self.folder} answers for the batches it was made of alone; give the teacher's weights")
-
-    def prepare(self, images: Tensor) -> Tensor:
-        raise StkdError(f"{self.folder} holds logits and no features; give the teacher's weights")
-
-    @property
-    def name(self) -> str:
-        return self.header.teacher_name
-
-    def fingerprint(self) -> str:
-        return self.header.teacher
-
-    def _shard(self, epoch: int) -> NDArray[np.void]:
-        if self._open is None or self._open[0] != epoch:
-            self._open = epoch, self._map(epoch)
-        return self._open[1]
-
-    def _map(self, epoch: int) -> NDArray[np.void]:
-        file = shard_file(self.folder, epoch)
-        try:
-            # copy-on-write, as torch wants writable memory; nobody writes
-            shard: NDArray[np.void] = np.load(file, mmap_mode="c", allow_pickle=False)
-            if shard.dtype != self.header.record or shard.shape != (self.header.steps,):
-                raise ValueError
-        except (OSError, ValueError, EOFError):
-            raise StkdError(f"{file} is damaged; delete it and run its 'stkd cache' command again") from None
-        return shard

@@ -1,9 +1,8 @@
-"""How a teacher is run: by torch, or on a CPU by OpenVINO in bf16 or int8 where it stays itself."""
+"""How a teacher's model is run: by torch, or on a CPU by OpenVINO in bf16, or in int8 where answers stay the same."""
 
 from __future__ import annotations
 
-import sys
-import warnings
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -16,18 +15,19 @@ from ..core.config import DistillConfig
 from ..core.devices import fast_bfloat16
 from ..core.errors import StkdError
 from ..core.fabric import Fabric
-from ..core.processes import process_rank
 from ..data.loader import TrainLoader
 from ..methods import Method
 from ..methods.base import REAL
-from ..training.compilation import compiled
-from .live import Teacher
+from ..models.compilation import Execution, compiled
+from .live import LiveTeacher
 from .openvino import Engine, can_run
 
 __all__ = ["batches_after", "set_runner"]
 
 _CALIBRATION, _CHECK = 8, 16  # batches
 _AGREEMENT, _KL = 0.99, 2e-3  # what int8 must keep: share of equal top-1 classes, and nats at the temperature
+
+_log = logging.getLogger(__name__)
 
 
 def batches_after(loader: TrainLoader, epochs: int) -> Iterator[Tensor]:
@@ -37,9 +37,9 @@ def batches_after(loader: TrainLoader, epochs: int) -> Iterator[Tensor]:
 
 
 def set_runner(
-    teacher: Teacher,
+    teacher: LiveTeacher,
     config: DistillConfig,
-    method: Method,
+    methods: Sequence[Method],
     loader: TrainLoader,
     fabric: Fabric,
     *,
@@ -54,8 +54,9 @@ def set_runner(
     (a mixed image has two near classes), and stay near it in KL on virtual samples.
 
     Args:
-        teacher: On its device, tapped if the method wants that.
-        config, method, loader, fabric: Of the run.
+        teacher: On its device, tapped if a method wants that.
+        config, loader, fabric: Of the run.
+        methods: Those that learn from it.
         compile: Compile what torch runs.
         engine_pays, int8_pays: The run is long enough to convert the teacher to bf16, and to try it in int8.
 
@@ -63,57 +64,54 @@ def set_runner(
         StkdError: What was asked for is not possible here.
     """
     asked, device = config.teacher_precision, fabric.device
+    features = any(method.needs for method in methods)
     if asked == "int8":
-        _check_int8(config, method, device)
-        _run_int8(teacher, config, method, loader)
+        if features:
+            raise StkdError(
+                f"method {config.method!r} looks at the teacher's features, which an int8 teacher does not show; "
+                "take --teacher-precision bf16"
+            )
+        if device.type != "cpu":
+            raise StkdError("an int8 teacher runs on a CPU; on a GPU take --teacher-precision bf16")
+        _run_int8(teacher, config, methods, loader)
         return
-    sample = teacher.prepare(next(batches_after(loader, config.epochs)))
+    sample = teacher.preprocess(next(batches_after(loader, config.epochs)))
     wanted = asked == "bf16" or (asked == "auto" and config.precision == "auto")
-    able = device.type == "cpu" and fast_bfloat16(device) and can_run("bf16") and not method.needs
+    able = device.type == "cpu" and fast_bfloat16(device) and can_run("bf16") and not features
     if wanted and able and engine_pays:
         try:
-            if not (asked == "auto" and int8_pays and can_run("int8") and _run_int8(teacher, config, method, loader)):
+            if not (asked == "auto" and int8_pays and can_run("int8") and _run_int8(teacher, config, methods, loader)):
                 teacher.runner = Engine(teacher.module, "bf16", [sample])
-                teacher.record = {**(teacher.record or {}), "precision": "bf16", "engine": "openvino"}
+                tried = teacher.record[0] if teacher.record else {}
+                teacher.record = [{**tried, "precision": "bf16", "engine": "openvino"}]
             return
         except StkdError as error:
-            warnings.warn(str(error), stacklevel=2)
+            _log.warning("%s", error)
     answer = _in_precision(asked, fabric)
-    module, way = teacher.module, "eager"
+    module: nn.Module = teacher.module
+    execution: Execution = "eager"
     if compile:
         with torch.no_grad():
-            module, way = compiled(module, sample, answer)
+            module, execution = compiled(module, sample, answer)
     teacher.runner = lambda images: answer(module, images)
     precision = fabric.strategy.precision.precision if asked == "auto" else asked
-    teacher.record = {"precision": precision, "engine": "torch", "way": way}
+    teacher.record = [{"precision": precision, "engine": "torch", "execution": execution}]
 
 
-def _check_int8(config: DistillConfig, method: Method, device: torch.device) -> None:
-    if method.needs:
-        raise StkdError(
-            f"method {config.method!r} looks at the teacher's features, which an int8 teacher does not show; "
-            "take --teacher-precision bf16"
-        )
-    if device.type != "cpu":
-        raise StkdError("an int8 teacher runs on a CPU; on a GPU take --teacher-precision bf16")
-
-
-def _run_int8(teacher: Teacher, config: DistillConfig, method: Method, loader: TrainLoader) -> bool:
-    """Run the teacher in int8, say how near it is to itself in float32, and whether that is near enough."""
-    virtual = [teacher.prepare(x) for x in islice(batches_after(loader, config.epochs), _CALIBRATION + _CHECK)]
+def _run_int8(teacher: LiveTeacher, config: DistillConfig, methods: Sequence[Method], loader: TrainLoader) -> bool:
+    """Run the teacher in int8, log how near it is to itself in float32, and return whether that is near enough."""
+    virtual = [teacher.preprocess(x) for x in islice(batches_after(loader, config.epochs), _CALIBRATION + _CHECK)]
     real = islice(batches_after(loader.with_mix(REAL), config.epochs), _CALIBRATION, _CALIBRATION + _CHECK)
     engine = Engine(teacher.module, "int8", virtual[:_CALIBRATION])
-    agreement, _ = _nearness(teacher.module, engine, [teacher.prepare(x) for x in real], 1.0)
-    temperature = float(getattr(method, "temperature", 1.0))
+    agreement, _ = _nearness(teacher.module, engine, [teacher.preprocess(x) for x in real], 1.0)
+    temperature = float(getattr(methods[0], "temperature", 1.0))
     _, kl = _nearness(teacher.module, engine, virtual[_CALIBRATION:], temperature)
     near = agreement >= _AGREEMENT and kl <= _KL
     teacher.runner = engine
-    found = {"agreement": round(agreement, 4), "kl": round(kl, 6), "temperature": temperature}
-    teacher.record = {"precision": "int8", "engine": "openvino", "int8": found}
+    check = {"agreement": round(agreement, 4), "kl": round(kl, 6), "temperature": temperature}
+    teacher.record = [{"precision": "int8", "engine": "openvino", "int8": check}]
     use = "used" if near else "used as asked" if config.teacher_precision == "int8" else "too far, so it runs in bf16"
-    if process_rank() == 0:
-        line = f"teacher in int8: {agreement:.2%} of its classes are those of float32, KL {kl:.1g}: {use}"
-        print(line, file=sys.stderr)
+    _log.info("teacher in int8: %.2f%% of its classes are those of float32, KL %.1g: %s", 100 * agreement, kl, use)
     return near
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
+from functools import partial
 
 from ..core.errors import Interrupted
-from ..data.loader import TrainLoader
-from .group import Group
-from .interrupt import StopSignals
+from ..data.loader import Batch, TrainLoader
 from .learner import Diverged, Learner
 from .progress import Bar
+from .signals import StopSignals
 
 __all__ = ["train"]
 
@@ -37,87 +36,85 @@ def train(
     Raises:
         Interrupted: A signal asked to stop; checkpoints were written.
     """
-    _Loop(learners, loader, progress, on_epoch).run()
+    config, steps = learners[0].config, loader.steps
+    title = config.out.name if len(learners) == 1 else f"{len(learners)} students"
+    epoch, step = min(learner.position for learner in learners)
+    with (
+        StopSignals() as signals,
+        Bar(title, config.epochs, steps, epoch * steps + step, shown=progress) as bar,
+    ):
+        while (live := _live(learners)) and (epoch := min(learner.state.epoch for learner in live)) < config.epochs:
+            due = [learner for learner in live if learner.state.epoch == epoch]
+            _train_epoch(due, loader, signals, bar)
+            _each(due, Learner.settle)
+            _each(due, Learner.end_epoch)
+            if on_epoch is not None:
+                _each(due, on_epoch)
 
 
-class _Loop:
-    def __init__(
-        self,
-        learners: Sequence[Learner],
-        loader: TrainLoader,
-        progress: bool,
-        on_epoch: Callable[[Learner], object] | None,
-    ) -> None:
-        self.learners, self.loader, self.progress, self.on_epoch = learners, loader, progress, on_epoch
-        self.config = learners[0].config
-
-    def run(self) -> None:
-        config, steps = self.config, self.loader.steps
-        title = config.out.name if len(self.learners) == 1 else f"{len(self.learners)} students"
-        epoch, step = min(learner.position for learner in self.learners)
-        with (
-            StopSignals() as signals,
-            Bar(title, config.epochs, steps, epoch * steps + step, shown=self.progress) as bar,
-            Group(self.learners) as group,
-        ):
-            while (live := self._live(self.learners)) and (at := min(live, key=_position).state.epoch) < config.epochs:
-                self._train_epoch([learner for learner in live if learner.state.epoch == at], group, signals, bar)
-
-    def _train_epoch(self, learners: Sequence[Learner], group: Group, signals: StopSignals, bar: Bar) -> None:
-        epoch, start = min(learner.position for learner in learners)
-        group.begin_epoch()
-        for learner in learners:
-            learner.begin_epoch()
-        saved = time.monotonic()
-        loader = self.loader.epoch(epoch, start)
-        while batches := list(islice(loader, group.batches(len(learners)))):
-            group.make_steps(batches, learners)
-            if signals.received is not None:
-                self._stop(signals.received, learners)
-            if not (learners := self._live(learners)):
-                return
-            step = batches[-1].step + 1
-            if bar.due():
-                shown = learners[0]
-                bar.update(epoch * self.loader.steps + step, shown.state.meter.means(), shown.images_per_s)
-            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes > 0 and step < self.loader.steps:
-                self._each(learners, _keep)
-                saved = time.monotonic()
-        self._each(learners, Learner.settle)
-        self._each(self._live(learners), Learner.end_epoch)
-        if self.on_epoch is not None:
-            self._each(self._live(learners), self.on_epoch)
-
-    def _stop(self, signum: int, learners: Sequence[Learner]) -> None:
-        self._each(learners, _keep)
-        if not (kept := self._live(learners)):
+def _train_epoch(learners: Sequence[Learner], loader: TrainLoader, signals: StopSignals, bar: Bar) -> None:
+    epoch, start = min(learner.position for learner in learners)
+    for learner in learners:
+        learner.begin_epoch()
+    saved, interval = time.monotonic(), 60 * learners[0].config.checkpoint_minutes
+    for batch in loader.epoch(epoch, start):
+        _make_steps(batch, learners)
+        if signals.received is not None:
+            _stop(signals.received, learners)
+        if not (live := _live(learners)):
             return
-        epoch, step = min(learner.position for learner in kept)
-        where = ", ".join(str(learner.dir.last) for learner in kept)
-        raise Interrupted(
-            signum,
-            f"stopped at epoch {epoch + 1}, step {step}; {'checkpoints' if len(kept) > 1 else 'checkpoint'} written to "
-            f"{where}; run the same command again to go on",
-        )
-
-    def _each(self, learners: Sequence[Learner], action: Callable[[Learner], object]) -> None:
-        """Do something with each student as if it were alone."""
-        for learner in learners:
-            try:
-                with learner.stream:
-                    action(learner)
-            except Diverged as error:
-                learner.lost = error
-
-    @staticmethod
-    def _live(learners: Sequence[Learner]) -> list[Learner]:
-        return [learner for learner in learners if learner.lost is None]
+        if bar.due():
+            bar.update(epoch * loader.steps + batch.step + 1, live[0].state.meter.means(), live[0].images_per_s)
+        if time.monotonic() - saved > interval > 0 and batch.step + 1 < loader.steps:
+            _each(live, _keep)
+            saved = time.monotonic()
 
 
-def _position(learner: Learner) -> tuple[int, int]:
-    return learner.position
+def _make_steps(batch: Batch, learners: Sequence[Learner]) -> None:
+    """The steps of those who have not made them in an earlier session."""
+    due = [learner for learner in _live(learners) if learner.state.step <= batch.step]
+    if len(due) == 1:
+        steps = [(due[0], partial(due[0].make_step, batch))]
+    else:
+        taught = next((learner.step.teach(batch) for learner in due if learner.student.teacher is not None), None)
+        answers = [taught if learner.student.teacher is not None else None for learner in due]
+        steps = [(one, partial(one.step.learn, batch, own)) for one, own in zip(due, answers, strict=True)]
+    for learner, step in steps:
+        _each([learner], partial(_count_step, step=step))
+
+
+def _count_step(learner: Learner, step: Callable[[], None]) -> None:
+    step()
+    learner.step_made()
+
+
+def _stop(signum: int, learners: Sequence[Learner]) -> None:
+    _each(learners, _keep)
+    if not (kept := _live(learners)):
+        return
+    epoch, step = min(learner.position for learner in kept)
+    files = ", ".join(str(learner.run.last) for learner in kept)
+    raise Interrupted(
+        signum,
+        f"stopped at epoch {epoch + 1}, step {step}; {'checkpoints' if len(kept) > 1 else 'checkpoint'} written to "
+        f"{files}; run the same command again to go on",
+    )
 
 
 def _keep(learner: Learner) -> None:
     learner.settle()
     learner.save()
+
+
+def _each(learners: Sequence[Learner], action: Callable[[Learner], object]) -> None:
+    """Do something with each student that trains on, as if it were alone."""
+    for learner in _live(learners):
+        try:
+            with learner.stream:
+                action(learner)
+        except Diverged as error:
+            learner.lost = error
+
+
+def _live(learners: Sequence[Learner]) -> list[Learner]:
+    return [learner for learner in learners if learner.lost is None]

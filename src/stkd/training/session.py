@@ -1,138 +1,154 @@
-"""From options to what trains: method, samples, data, teacher, batches, and a student that is ready to learn."""
+"""From options to what is ready to train: device, data, virtual samples, teacher, batches and students."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import nn
 
-from .. import models
 from ..core.config import DistillConfig, TrainConfig
+from ..core.devices import make_fabric
 from ..core.errors import StkdError
 from ..core.fabric import Fabric
 from ..data import DataSet
 from ..data.loader import TrainLoader
+from ..data.samples import make_loader
 from ..data.selection import data_of
 from ..methods import Method
+from ..methods.selection import method_of, mix_of
 from ..mixing import Mix
-from ..models import weights
-from ..models.files import ModelInfo, find_weights
-from ..runs.directory import RunDir
-from ..teachers.live import Teacher
-from ..teachers.selection import check_fit, choose_teacher
-from .learner import Job, Learner
-from .samples import make_loader
+from ..runs.opened import asking_for_plugin
+from ..teachers import Teacher
+from ..teachers.borrowed import borrowed
+from ..teachers.classes import classes_of_teacher
+from ..teachers.selection import open_teacher
+from .engines import choose_student_engine, choose_teacher_engine, work_of
+from .student import Student, make_student
 
-__all__ = ["Shared", "Subject", "prepare", "ready"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The model to be trained, and where its weights come from and go to."""
-
-    name: str
-    weights_name: str
-    module: nn.Module | None
-    start: Path | None
-    pretrained: bool
-    options: Mapping[str, Any] | None = None
-
-    def build(self, data: DataSet) -> nn.Module:
-        """The module."""
-        module = self.module
-        if module is not None:
-            check_fit(module, data)
-        else:
-            module = models.create(
-                self.name,
-                num_classes=len(data.classes),
-                in_channels=data.channels,
-                image_size=data.size,
-                pretrained=self.pretrained,
-                options=self.options,
-            )
-        if self.start is not None:
-            weights.load(module, find_weights(self.start))
-        return module
-
-    def recorded(self) -> tuple[str, dict[str, Any]]:
-        """The name and options that are written beside its weights."""
-        return (self.name, {}) if self.module is not None else models.recorded_name(self.name, self.options)
+__all__ = ["Job", "Session", "common_mix", "open_session"]
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What students that learn from one teacher pass have in common."""
+class Job:
+    """One student that is asked for.
 
+    Attributes:
+        config: Its options.
+        method: The method that they name.
+        module: Stands in for the model that they name.
+    """
+
+    config: TrainConfig | DistillConfig
+    method: Method
+    module: nn.Module | None = None
+
+    @classmethod
+    def of(cls, config: TrainConfig | DistillConfig, module: nn.Module | None = None) -> Job:
+        """The job of a config, after its plug-in was loaded.
+
+        Raises:
+            StkdError: The plug-in fails, or there is no such method.
+        """
+        return cls(config, method_of(config), module)
+
+
+@dataclass
+class Session:
+    """Everything that a training takes; several students of one session learn from the same answers of the teacher.
+
+    Attributes:
+        fabric: Device and precision.
+        data: The data set.
+        mix: How virtual samples are made.
+        loader: The batches.
+        teacher: On the device; None if no method uses one.
+        students: One a job, on the device, with its initial weights.
+    """
+
+    fabric: Fabric
     data: DataSet
     mix: Mix
-    teacher: Teacher | None
     loader: TrainLoader
+    teacher: Teacher | None
+    students: list[Student] = field(default_factory=list)
 
 
-def prepare(
-    config: TrainConfig | DistillConfig,
-    uses: Sequence[Method],
-    mix: Mix,
-    fabric: Fabric,
-    *,
-    data: DataSet | None,
-    teacher: nn.Module | None,
-) -> Shared:
-    """Open data and teacher.
+@contextmanager
+def open_session(
+    jobs: Sequence[Job], *, data: DataSet | None = None, teacher: nn.Module | None = None, students: bool = True
+) -> Iterator[Session]:
+    """Make ready what jobs ask for; when it is left, models have no hooks of ours, and a given teacher is as before.
 
     Args:
-        config: Of the run, or of one of several that share all this.
-        uses: The methods.
-        mix: The virtual samples.
-        fabric: Where it runs.
-        data, teacher: Stand in for what the config names.
+        jobs: One or more, with the same data, virtual samples, batches and teacher.
+        data, teacher: Stand in for what the configs name.
+        students: Whether students are wanted; a teacher's cache is written without.
+
+    Raises:
+        StkdError: An option, a name or a file is wrong, or the jobs would not see the same samples.
     """
+    config = jobs[0].config
+    methods = [job.method for job in jobs]
+    mix = common_mix(jobs)
+    fabric = make_fabric(config)
     data = data or data_of(config)
-    found = None
-    if isinstance(config, DistillConfig) and any(method.uses_teacher for method in uses):
-        found, data = choose_teacher(config, uses, mix, fabric, data, teacher)
-    return Shared(data, mix, found, make_loader(config, data, mix, fabric))
+    with ExitStack() as stack:
+        if teacher is not None:
+            stack.enter_context(borrowed(teacher))
+        source: Teacher | None = None
+        if isinstance(config, DistillConfig) and any(method.uses_teacher for method in methods):
+            if not data.classes:
+                data = replace(data, classes=classes_of_teacher(config, data.name))
+            with asking_for_plugin(config.teacher_weights):
+                source = open_teacher(config, methods, mix, fabric, data, teacher)
+        session = Session(fabric, data, mix, make_loader(config, data, mix, fabric), source)
+        for job in jobs if students else ():
+            own = make_fabric(job.config) if session.students else fabric  # the scaler of 16-bit floats has a state
+            student = make_student(job.config, job.module, job.method, own, data, source, session.loader.labels)
+            session.students.append(student)
+            if student.features is not None:
+                stack.callback(student.features.close)
+        _choose_engines(config, methods, session)
+        yield session
 
 
-def ready(
-    config: TrainConfig | DistillConfig,
-    method: Method,
-    subject: Subject,
-    shared: Shared,
-    run: RunDir,
-    fabric: Fabric,
-    *,
-    beside: Sequence[str] = (),
-) -> Learner:
-    """A student that is ready to learn, from its own initial weights.
+def _choose_engines(config: TrainConfig | DistillConfig, methods: Sequence[Method], session: Session) -> None:
+    began = time.monotonic()
+    torch.compiler.reset()  # torch keeps what it compiled for at most eight models of a class
+    loader, teacher = session.loader, session.teacher
+    work = partial(work_of, data=session.data, mix=session.mix)
+    if isinstance(config, DistillConfig):
+        first = session.students[0].module if session.students else None
+        choose_teacher_engine(config, methods, teacher, loader, session.fabric, work(config, first, teacher))
+    for student in session.students:
+        execution = choose_student_engine(student, loader, work(student.config, student.module, student.teacher))
+        student.engines = {
+            "teachers": [] if teacher is None else teacher.record,
+            "student": execution,
+            "setup_seconds": round(time.monotonic() - began, 1),
+        }
 
-    Args:
-        config: Its options.
-        method: How it learns.
-        subject: The student.
-        shared: Data, samples and teacher.
-        run: Its directory.
-        fabric: Its device and precision.
-        beside: Names of students that train beside it, for the record: they share its time.
+
+def common_mix(jobs: Sequence[Job]) -> Mix:
+    """The virtual samples that all jobs ask for.
+
+    Raises:
+        StkdError: They ask for different ones.
     """
-    data, teacher = shared.data, shared.teacher if method.uses_teacher else None
-    if method.needs_labels and (data.train.labels < 0).any():
-        raise StkdError(
-            f"method {config.method!r} needs labels, and {data.name} has unlabelled training images; "
-            "take --method fm, which learns from the teacher alone"
-        )
-    torch.manual_seed(config.seed)
-    module, (name, options) = subject.build(data), subject.recorded()
-    if teacher is not None:
-        sample = torch.zeros(2, data.channels, data.size, data.size)
-        module, name = method.adapt(module, name, teacher.module, sample)
-    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options)
-    info.check()
-    run.write_environment({"data": data.fingerprint, "device": str(fabric.device), "beside": list(beside)})
-    job = Job(config, data, module, info, method, shared.mix, teacher, subject.weights_name)
-    return Learner(job, run, fabric, shared.loader)
+    mixes = [mix_of(job.config, job.method) for job in jobs]
+    for job, mix in zip(jobs, mixes, strict=True):
+        if mix != mixes[0]:
+            raise StkdError(
+                f"{jobs[0].config.out.name} and {job.config.out.name} would see other samples ({_words(mixes[0])}, "
+                f"{_words(mix)}); choose them for all with --mix, or run them apart"
+            )
+    return mixes[0]
+
+
+def _words(mix: Mix) -> str:
+    return f"{mix.kind} of {mix.instances}" if mix.active else "no mixing"

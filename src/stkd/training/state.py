@@ -14,9 +14,11 @@ from torch.optim.swa_utils import AveragedModel
 from ..core.errors import StkdError
 from ..core.fabric import Fabric
 from .meter import Meter
-from .randomness import random_state, restore_random_state
+from .random_stream import random_state, restore_random_state
 
 __all__ = ["State"]
+
+_FORMAT = 2
 
 
 @dataclass
@@ -51,7 +53,7 @@ class State:
     rows: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
 
-    _PLAIN: ClassVar = ("identity", "epoch", "step", "seconds", "rows", "best")
+    _PLAIN: ClassVar = ("epoch", "step", "seconds", "rows", "best")
 
     def _parts(self) -> dict[str, Any]:
         """Everything that has a state_dict of its own."""
@@ -72,6 +74,8 @@ class State:
             **{name: part.state_dict() for name, part in self._parts().items()},
             **{name: getattr(self, name) for name in self._PLAIN},
             **random_state(),
+            "format": _FORMAT,
+            "identity": self.identity,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -80,7 +84,12 @@ class State:
         Raises:
             StkdError: It was made with other data or another teacher.
         """
+        version = state.get("format", 1)
+        if version > _FORMAT:
+            raise StkdError("the checkpoint was written by a later version of stkd; update stkd to go on")
         for what, digest in self.identity.items():
+            if what == "teacher" and digest and version == 1:
+                continue  # it was a digest of the weights alone
             if state["identity"][what] != digest:
                 raise StkdError(f"the {what} changed since this run was started; bring it back, or give another --out")
         for name, part in self._parts().items():

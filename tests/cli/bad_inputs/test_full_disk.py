@@ -12,23 +12,23 @@ import pytest
 import torch
 
 from stkd.models.weights import read_state
+from stkd.runs import directory
 from stkd.runs.checkpoint import load_checkpoint
-from stkd.runs.directory import RunDir
-from stkd.training import learner
+from stkd.runs.directory import RunDirectory
 
 SHORT = ["--epochs", "4", "--train-images", "128", "--precision", "32", "--accelerator", "cpu"]
 
 
 def _full_after(monkeypatch: pytest.MonkeyPatch, epochs: int, room: int) -> None:
     """From the end of an epoch on no file may grow beyond `room` bytes, which is how a full disk looks to a program."""
-    log = RunDir.log
+    log = RunDirectory.log
 
-    def log_and_fill(self: RunDir, rows: list[dict[str, Any]]) -> None:
+    def log_and_fill(self: RunDirectory, rows: list[dict[str, Any]]) -> None:
         log(self, rows)
         if len(rows) == epochs:
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-    monkeypatch.setattr(RunDir, "log", log_and_fill)
+    monkeypatch.setattr(RunDirectory, "log", log_and_fill)
 
 
 @pytest.fixture
@@ -70,14 +70,14 @@ def test_full_disk_at_the_final_weights(
 ) -> None:
     command = ["train", "--data", "digits", "--model", "cnn2", *SHORT, "--out", tmp_path / "run"]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    save = learner.save_model
+    save = directory.save_model
 
     def fill_and_save(*args: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
         save(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(learner, "save_model", fill_and_save)
+        patch.setattr(directory, "save_model", fill_and_save)
         answer = stkd(*command)
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert answer.code == 2

@@ -24,7 +24,7 @@ def run(args: Namespace) -> int:
     """Write the cache, and print how to learn from it."""
     config = config_from(CacheConfig, args)
     check_launch(config.devices)
-    from ...training.cache import run_cache
+    from ...training.cache_writer import run_cache
 
     done = run_cache(config)
     state = f"{done.written} epochs written" if done.written else "was finished before"

@@ -33,8 +33,8 @@ def run(args: Namespace) -> int:
     """Train the students, and print what came of each; 2 where one failed."""
     options = options_from(DistillConfig, args)
     check_launch(options.get("devices", 1))
-    from ...api import Result
-    from ...training.many import configs_of, read_students, run_many
+    from ...api import Result, run_many
+    from ...training.group_options import configs_of, read_students
 
     configs = configs_of(options, read_students(args.students))
     code = 0

@@ -24,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the most probable classes of each image."""
-    from ...runs.inspection import predict_images
+    from ...runs.prediction import predict_images
 
     load_given(args.plugin)
     predictions = predict_images(args.run, args.images, top=args.top)

@@ -59,8 +59,8 @@ def _ways(speed: Mapping[str, Any]) -> Iterator[str]:
     """How teachers and student are run, a few words each."""
     for record in speed.get("teachers", []):
         if record is not None:
-            way = f", {record['way']}" if "way" in record else ""
-            yield f"teacher in {record['precision']} by {record['engine']}{way}"
+            execution = f", {record['execution']}" if "execution" in record else ""
+            yield f"teacher in {record['precision']} by {record['engine']}{execution}"
     if "student" in speed:
         yield f"student {speed['student']}"
     if "setup_seconds" in speed:

@@ -16,7 +16,7 @@ def show_predictions(predictions: list[dict[str, Any]]) -> None:
     """Print the most probable classes of each image, student and teacher side by side.
 
     Args:
-        predictions: By `stkd.runs.inspection.predict_images`.
+        predictions: By `stkd.runs.prediction.predict_images`.
     """
     console = Console()
     for prediction in predictions:

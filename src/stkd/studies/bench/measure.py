@@ -7,23 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from ... import models
 from ...core.config import DistillConfig
-from ...core.devices import make_fabric
 from ...core.errors import StkdError
 from ...data import DataSet
 from ...evaluation import macs
-from ...methods.selection import method_of, mix_of
-from ...models.files import ModelInfo
-from ...runs.directory import RunDir
+from ...runs.directory import RunDirectory
 from ...runs.environment import environment
-from ...teachers.live import Teacher
-from ...training.learner import Job, Learner
-from ...training.samples import make_loader
+from ...training.learner import Learner
+from ...training.session import Job, Session, open_session
 from .bare_process import bare_loop
 from .clock import rate
 from .parts import endless, milliseconds_by_part
@@ -92,24 +88,20 @@ def bench(
 
 
 def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -> BenchResult:
-    fabric = make_fabric(config)
-    device = fabric.device
-    options: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": 3, "image_size": data.size}
     assert config.teacher is not None
-    teacher_module, student = models.create(config.teacher, **options), models.create(config.student, **options)
-    work = macs(teacher_module.eval(), 3, data.size) + 3 * macs(student.eval(), 3, data.size)
-    info = ModelInfo(config.teacher, data.classes, 3, data.size, data.mean, data.std)
-    method = method_of(config)
-    mix = mix_of(config, method)
-    teacher = Teacher(teacher_module, info, data) if method.uses_teacher else None
-    job = Job(config, data, student, info, method, mix, teacher, "student.safetensors")
-    run = RunDir(config)
-    try:
-        loader = make_loader(config, data, mix, fabric)
-        learner = Learner(job, run, fabric, loader)
-    finally:
-        run.close()
-    learner.student.train()
+    teacher = models.create(config.teacher, num_classes=len(data.classes), in_channels=3, image_size=data.size)
+    with open_session([Job.of(config)], data=data, teacher=teacher) as session, RunDirectory(config) as run:
+        student = session.students[0].module
+        work = macs(teacher.eval(), 3, data.size) + 3 * macs(student.eval(), 3, data.size)
+        return _timed(config, session, Learner(session.students[0], session, run), work, pairs, seconds)
+
+
+def _timed(
+    config: DistillConfig, session: Session, learner: Learner, work: int, pairs: int, seconds: float
+) -> BenchResult:
+    assert config.teacher is not None
+    data, loader, fabric, device = session.data, session.loader, session.fabric, session.fabric.device
+    learner.model.train()
     batches = endless(loader)
 
     def ours(steps: int) -> float:
@@ -135,7 +127,7 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
         parts=milliseconds_by_part(learner.step, loader, min(20, counts[1][1])),
         flops=Flops(flops, peak, round(flops / peak, 3), str(dtype).removeprefix("torch.")),
         memory=Memory(_peak_memory(device), copy_rate(device)),
-        speed=learner.speed,
+        speed=learner.student.engines,
         precision=fabric.strategy.precision.precision,
         device=str(device),
         environment=environment(),

@@ -41,7 +41,7 @@ def milliseconds_by_part(step: Step, loader: TrainLoader, steps: int) -> dict[st
         (loading, "mix_images", "mix"),
         (loading, "mix_labels", "mix"),
         (step, "teach", "teacher"),
-        (step, "student", "student_forward"),
+        (step, "model", "student_forward"),
         (step.state.fabric, "backward", "backward"),
         (step.optimizer, "step", "optimizer"),
     ]

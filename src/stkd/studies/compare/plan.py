@@ -14,8 +14,7 @@ from ...methods import Method
 from ...methods.selection import mix_of, named_method
 from ...mixing import Mix
 from ...runs.directory import read_result
-from ...runs.options import check_unchanged
-from ...teachers.selection import with_cached_epochs
+from ...runs.options import check_unchanged, with_cached_epochs
 from .spec import Comparison
 
 __all__ = ["Cell", "Plan", "Task", "plan"]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...core.errors import Interrupted
 from ...runs.directory import read_result
-from ...training.interrupt import StopSignals
+from ...training.signals import StopSignals
 from .plan import Task
 from .workers import Workers
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stkd.training.interrupt import StopSignals
+from stkd.training.signals import StopSignals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

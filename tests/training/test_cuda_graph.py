@@ -16,10 +16,17 @@ import stkd
 from stkd import models
 from stkd.methods import methods
 from stkd.training import learner
-from stkd.training.capture import CapturedStep
+from stkd.training.cuda_graph import CapturedStep
 from stkd.training.step import Step
 
-OPTIONS: dict[str, Any] = {"train_images": 256, "epochs": 3, "batch_size": 32, "lr": 0.05, "precision": "32"}
+OPTIONS: dict[str, Any] = {
+    "train_images": 256,
+    "epochs": 3,
+    "batch_size": 32,
+    "lr": 0.05,
+    "precision": "32",
+    "cuda_graph": True,
+}
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal"}
 """Operations whose result the host has to know before it goes on."""
 
@@ -68,11 +75,10 @@ def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
     made = Tape()
     monkeypatch.setattr("stkd.training.optim._on_cuda", lambda _: True)
 
-    def allow(_: object, step: Step) -> bool:
+    def allow(step: Step) -> None:
         made.step = step
-        return True
 
-    monkeypatch.setattr(learner, "can_capture", allow)
+    monkeypatch.setattr(learner, "check_capture", allow)
     monkeypatch.setattr(learner, "CudaGraph", lambda: made)
     return made
 
@@ -103,8 +109,7 @@ def test_recorded_steps_give_the_same_weights(
 ) -> None:
     recorded = stkd.distill(teacher, "cnn4", "digits", out=tmp_path / "a", **OPTIONS, **options)
     assert (tape.warm, tape.records, tape.played) == (3 + 1 + 1, 3, 3 * 8 - 5)
-    monkeypatch.setattr(learner, "can_capture", lambda *_: False)
-    plain = stkd.distill(teacher, "cnn4", "digits", out=tmp_path / "b", **OPTIONS, **options)
+    plain = stkd.distill(teacher, "cnn4", "digits", out=tmp_path / "b", **OPTIONS | {"cuda_graph": False}, **options)
     for name, value in weights(plain).items():
         torch.testing.assert_close(weights(recorded)[name], value, rtol=1e-5, atol=1e-6, msg=name)
     for scores in ("train_accuracy", "images_seen"):
@@ -140,16 +145,19 @@ def _on_host(step: Step) -> list[object]:
 
 
 def test_goes_on_as_it_is_where_recording_fails(
-    teacher: torch.nn.Module, tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: torch.nn.Module,
+    tape: Tape,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse(work: Callable[[], None]) -> Callable[[], None]:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(tape, "record", refuse)
-    with pytest.warns(UserWarning, match=r"cannot be recorded .* \(operation not permitted when stream is capturing\)"):
-        failed = stkd.distill(teacher, "cnn4", "digits", out=tmp_path / "a", **OPTIONS)
-    monkeypatch.setattr(learner, "can_capture", lambda *_: False)
-    plain = stkd.distill(teacher, "cnn4", "digits", out=tmp_path / "b", **OPTIONS)
+    failed = stkd.distill(teacher, "cnn4", "digits", out=tmp_path / "a", **OPTIONS)
+    assert caplog.messages[0].endswith("(operation not permitted when stream is capturing)")
+    plain = stkd.distill(teacher, "cnn4", "digits", out=tmp_path / "b", **OPTIONS | {"cuda_graph": False})
     for name, value in weights(plain).items():
         assert torch.equal(weights(failed)[name], value), name
 

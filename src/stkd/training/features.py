@@ -13,14 +13,14 @@ from ..core.errors import StkdError
 from ..data import DataSet
 from ..methods.base import Method, Need, Setup, Tapped
 from ..models.taps import POOLED, Taps, stages
-from ..teachers.live import Teacher
+from ..teachers import LiveTeacher
 
-__all__ = ["Watch", "attach"]
+__all__ = ["Features", "attach"]
 
 
 def attach(
-    method: Method, student: nn.Module, teacher: Teacher | None, data: DataSet, labels: Tensor
-) -> tuple[Watch | None, nn.Module | None]:
+    method: Method, student: nn.Module, teacher: LiveTeacher | None, data: DataSet, labels: Tensor
+) -> tuple[Features | None, nn.Module | None]:
     """Tap student and teacher as a method asks, and let it build its extra modules from the shapes it sees.
 
     Args:
@@ -33,23 +33,31 @@ def attach(
     Returns:
         The taps and the extra modules, each None where the method wants none.
     """
-    watch, tapped = None, (Tapped(), Tapped())
+    features, tapped = None, (Tapped(), Tapped())
     if method.needs and teacher is not None:
         # any images will do for the shapes, but black ones would make all features alike
         shape = (2, data.channels, data.size, data.size)
         sample = torch.arange(math.prod(shape), device=labels.device).sin().view(shape)
-        watch = Watch(student, teacher, method.needs, sample)
-        mode = student.training
-        with torch.no_grad():
-            teacher.logits(sample)
-            student.eval()(sample)
-        student.train(mode)
-        tapped = watch.take()
+        features = Features(student, teacher, method.needs, sample)
+        try:
+            tapped = _features_of(sample, features, student, teacher)
+        except BaseException:
+            features.close()
+            raise
     extras = method.build(Setup(*tapped, student, labels))
-    return watch, extras.to(labels.device) if extras is not None else None
+    return features, extras.to(labels.device) if extras is not None else None
 
 
-class Watch:
+@torch.no_grad()
+def _features_of(sample: Tensor, features: Features, student: nn.Module, teacher: LiveTeacher) -> tuple[Tapped, Tapped]:
+    mode = student.training
+    teacher.logits(sample)
+    student.eval()(sample)
+    student.train(mode)
+    return features.take()
+
+
+class Features:
     """Taps on student and teacher.
 
     Args:
@@ -62,14 +70,19 @@ class Watch:
         StkdError: A model has no such features.
     """
 
-    def __init__(self, student: nn.Module, teacher: Teacher, needs: Collection[Need], sample: Tensor) -> None:
+    def __init__(self, student: nn.Module, teacher: LiveTeacher, needs: Collection[Need], sample: Tensor) -> None:
         self.needs = needs
-        names_s, names_t = _names(student, sample, needs), _names(teacher.module, teacher.prepare(sample), needs)
+        names_s, names_t = _names(student, sample, needs), _names(teacher.module, teacher.preprocess(sample), needs)
         for need in ("stages", "preact"):
             depth = min(len(names_s[need]), len(names_t[need]))
             names_s[need], names_t[need] = names_s[need][-depth:], names_t[need][-depth:]
         models = ((student, names_s), (teacher.module, names_t))
         self._sides = [(model, Taps(model, chain(*names.values())), names) for model, names in models]
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for _, taps, _ in self._sides:
+            taps.close()
 
     def take(self) -> tuple[Tapped, Tapped]:
         """Features of the student's and the teacher's last run, in float32.
@@ -84,11 +97,11 @@ class Watch:
 def _names(model: nn.Module, sample: Tensor, needs: Collection[Need]) -> dict[str, list[str]]:
     mode = model.training
     with torch.no_grad():
-        found = {"stages": stages(model, sample) if "stages" in needs else []}
-        found["preact"] = _preact(model, sample) if "preact" in needs else []
+        names = {"stages": stages(model, sample) if "stages" in needs else []}
+        names["preact"] = _preact(model, sample) if "preact" in needs else []
     model.train(mode)
-    found["pooled"] = [POOLED] if "pooled" in needs else []
-    return found
+    names["pooled"] = [POOLED] if "pooled" in needs else []
+    return names
 
 
 def _preact(model: nn.Module, sample: Tensor) -> list[str]:

@@ -7,35 +7,41 @@ tensors in place, and that steps from fixed memory give the same weights.
 from __future__ import annotations
 
 import dataclasses
-import warnings
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..core.config import DistillConfig, TrainConfig
+from ..core.errors import StkdError
 from ..data.loader import Batch
 from ..mixing import Parts
-from ..teachers.cache import CachedTeacher
+from ..teachers.cached import CachedTeacher
 from .step import Step
 
-__all__ = ["CapturedStep", "CudaGraph", "Recorder", "can_capture"]
+__all__ = ["CapturedStep", "CudaGraph", "Recorder", "check_capture"]
+
+_log = logging.getLogger(__name__)
 
 _FIRST, _EACH = 3, 1
 """Steps that run as they are: at the start of a session, while libraries choose and allocate, and of every epoch."""
 
 
-def can_capture(config: TrainConfig | DistillConfig, step: Step) -> bool:
-    """Whether a run's steps may be recorded.
+def check_capture(step: Step) -> None:
+    """See that a run's steps can be recorded.
 
     The scaler of 16-bit floats asks the device whether it overflowed; several processes wait for each other; a teacher
     that looks its answers up on the host has nothing to record.
+
+    Raises:
+        StkdError: They cannot; says why.
     """
-    fabric = step.state.fabric
-    wanted = config.compile in ("auto", "all") and config.precision != "16"
-    live = not isinstance(step.teacher, CachedTeacher)
-    return fabric.device.type == "cuda" and fabric.world_size == 1 and wanted and live
+    fabric, student = step.state.fabric, step.student
+    if fabric.device.type != "cuda":
+        raise StkdError(f"--cuda-graph needs a CUDA device, and this run is on {fabric.device.type}; leave it out")
+    if fabric.world_size > 1 or student.config.precision == "16" or isinstance(student.teacher, CachedTeacher):
+        raise StkdError("--cuda-graph takes one device, a precision of 32 or bf16 and a live teacher; leave it out")
 
 
 class Recorder(Protocol):
@@ -132,7 +138,7 @@ class CapturedStep:
             self._failed = True
             self.step.optimizer.zero_grad()
             reason = (str(error).splitlines() or [""])[0][:120]
-            warnings.warn(f"this step cannot be recorded as a CUDA graph, so it runs as it is ({reason})", stacklevel=2)
+            _log.warning("this step cannot be recorded as a CUDA graph, so it runs as it is (%s)", reason)
             return lambda: self._change(batch)
         finally:
             for group, rate in zip(groups, rates, strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Stream", "random_state", "restore_random_state"]
+__all__ = ["RandomStream", "random_state", "restore_random_state"]
 
 
 def random_state() -> dict[str, Any]:
@@ -25,7 +25,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda_rng"])
 
 
-class Stream:
+class RandomStream:
     """Random numbers of one's own, from where they are now: inside it a student draws as if it trained alone.
 
     Args:
@@ -34,15 +34,10 @@ class Stream:
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
-        self._own = self._before = self._state()
-
-    @property
-    def drew(self) -> bool:
-        """Whether it took random numbers of the CPU when it was last entered."""
-        return not torch.equal(self._before[0], self._own[0])
+        self._own = self._state()
 
     def __enter__(self) -> None:
-        self._outside, self._before = self._state(), self._own
+        self._outside = self._state()
         self._go_on_from(self._own)
 
     def __exit__(self, *_: object) -> None:

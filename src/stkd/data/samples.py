@@ -7,10 +7,9 @@ from typing import Any
 
 from ..core.config import RunConfig
 from ..core.fabric import Fabric
-from ..data import DataSet
-from ..data.base import Augment
-from ..data.loader import TrainLoader
 from ..mixing import Mix
+from .base import Augment, DataSet
+from .loader import TrainLoader
 
 __all__ = ["describe_samples", "make_loader"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,19 +18,17 @@ from rich.progress import track
 from torch import nn
 
 from ..core.config import CacheConfig
-from ..core.devices import make_fabric
 from ..core.errors import StkdError
-from ..core.fabric import Fabric
 from ..core.files import disk_full, remove_temporaries
 from ..core.locks import lock_folder
 from ..data import DataSet
-from ..methods.selection import method_of, mix_of
+from ..data.samples import describe_samples
 from ..teachers.cache import Header, pack, read_header, shard_file, write_header, write_shard
-from .samples import describe_samples
-from .session import Shared, prepare
-from .speed import speed_up_teacher, work_of
+from .session import Job, Session, open_session
 
 __all__ = ["Cached", "run_cache"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,33 +54,34 @@ def run_cache(
     Raises:
         StkdError: An option or a file is wrong, the folder holds something else, or the disk is full.
     """
-    method = method_of(config)
-    if not method.uses_teacher:
+    job = Job.of(config)
+    if not job.method.uses_teacher:
         raise StkdError(f"method {config.method!r} learns from no teacher; give the method of the students")
     if config.teacher_cache is not None or config.devices > 1:
         raise StkdError("a cache is written from a teacher, by one device; leave out --teacher-cache and --devices")
     _refuse_foreign(config.out)
-    fabric = make_fabric(config)
-    shared = prepare(config, [method], mix_of(config, method), fabric, data=data, teacher=teacher)
-    work = work_of(config, None, shared.teacher, shared.data)
-    models = speed_up_teacher(config, method, shared.teacher, shared.loader, fabric, work)
-    header = _header(config, shared, ", ".join(str((one or {})["precision"]) for one in models))
-    lock = lock_folder(config.out)
-    try:
-        remove_temporaries(config.out)  # of a process that was killed while it wrote
-        held = read_header(config.out)
-        if held is not None:
-            held.check(header, config.out)
-        missing = [epoch for epoch in range(header.epochs) if not shard_file(config.out, epoch).is_file()]
-        whole = header if held is None else dataclasses.replace(header, epochs=max(header.epochs, held.epochs))
-        if missing:
-            _check_space(config.out, header, len(missing))
-            if progress:
-                print(f"{_size_and_gain(config, header)}{_rest(header, missing)}", flush=True)
-            write_header(config.out, whole)
-            _write(config.out, header, missing, shared, fabric, progress)
-    finally:
-        lock.release()
+    with open_session([job], data=data, teacher=teacher, students=False) as session:
+        header = _header(config, session)
+        lock = lock_folder(config.out)
+        try:
+            return _complete(config, header, session, progress)
+        finally:
+            lock.release()
+
+
+def _complete(config: CacheConfig, header: Header, session: Session, progress: bool) -> Cached:
+    """Write what a cache lacks."""
+    remove_temporaries(config.out)  # of a process that was killed while it wrote
+    held = read_header(config.out)
+    if held is not None:
+        held.check(header, config.out)
+    missing = [epoch for epoch in range(header.epochs) if not shard_file(config.out, epoch).is_file()]
+    whole = header if held is None else dataclasses.replace(header, epochs=max(header.epochs, held.epochs))
+    if missing:
+        _check_space(config.out, header, len(missing))
+        _log.info("%s%s", _size_and_gain(config, header), _rest(header, missing))
+        write_header(config.out, whole)
+        _write(config.out, header, missing, session, progress)
     return Cached(config.out, whole, len(missing))
 
 
@@ -92,16 +92,16 @@ def _refuse_foreign(folder: Path) -> None:
         raise StkdError(f"{folder} is not empty and is no cache of a teacher; give --out a new directory")
 
 
-def _header(config: CacheConfig, shared: Shared, precision: str) -> Header:
-    data, mix, loader, classes = shared.data, shared.mix, shared.loader, shared.data.classes
+def _header(config: CacheConfig, session: Session) -> Header:
+    data, mix, loader, classes = session.data, session.mix, session.loader, session.data.classes
     if config.top_k is not None and config.top_k >= len(classes):
         raise StkdError(f"--top-k {config.top_k} keeps all of {len(classes)} classes; leave it out, or give fewer")
-    assert shared.teacher is not None
+    assert session.teacher is not None
     return Header(
         samples=describe_samples(config, data, mix),
-        teacher=shared.teacher.identity(),
-        teacher_name=shared.teacher.name,
-        precision=precision,
+        teacher=session.teacher.fingerprint(),
+        teacher_name=session.teacher.name,
+        precision=", ".join(str(model["precision"]) for model in session.teacher.record),
         classes=classes,
         steps=loader.steps,
         rows=mix.rows(min(config.batch_size, len(data.train))),
@@ -134,12 +134,12 @@ def _rest(header: Header, missing: Sequence[int]) -> str:
     return f"; {there} epochs are there already" if there else ""
 
 
-def _write(folder: Path, header: Header, epochs: Sequence[int], shared: Shared, fabric: Fabric, progress: bool) -> None:
+def _write(folder: Path, header: Header, epochs: Sequence[int], session: Session, progress: bool) -> None:
     shown = progress and sys.stderr.isatty()
     console = Console(stderr=True)
     try:
         for epoch in track(epochs, folder.name, console=console, transient=True, disable=not shown):
-            write_shard(folder, epoch, header, _records(epoch, header, shared, fabric))
+            write_shard(folder, epoch, header, _records(epoch, header, session))
     except OSError as error:
         if not disk_full(error):
             raise
@@ -149,9 +149,9 @@ def _write(folder: Path, header: Header, epochs: Sequence[int], shared: Shared, 
         ) from None
 
 
-def _records(epoch: int, header: Header, shared: Shared, fabric: Fabric) -> Iterator[NDArray[np.void]]:
-    assert shared.teacher is not None
-    for batch in shared.loader.epoch(epoch):
-        with fabric.autocast():
-            logits = shared.teacher(batch)
+def _records(epoch: int, header: Header, session: Session) -> Iterator[NDArray[np.void]]:
+    assert session.teacher is not None
+    for batch in session.loader.epoch(epoch):
+        with session.fabric.autocast():
+            logits = session.teacher(batch)
         yield pack(logits, header)

@@ -1,0 +1,147 @@
+"""The student of a training: built from its options, on its device, with what its method adds to it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import models
+from ..core.config import DistillConfig, TrainConfig
+from ..core.errors import StkdError
+from ..core.fabric import Fabric
+from ..data import DataSet
+from ..methods import Method
+from ..models import weights
+from ..models.files import ModelInfo, find_weights
+from ..teachers import LiveTeacher, Teacher
+from ..teachers.selection import check_fit
+from .features import Features, attach
+
+__all__ = ["Student", "make_student"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Student:
+    """A student that is ready to train.
+
+    Attributes:
+        config: Its options.
+        method: How it learns.
+        module: The model, on the device.
+        info: What has to be known to use its weights.
+        teacher: What it learns from; None if its method uses none.
+        fabric: Device and precision, with the state of its own gradient scaler.
+        features: The features that its method looks at, if any.
+        extras: Modules that its method trains beside it, if any.
+        identity: Digests of data and teacher, to which its checkpoints belong.
+        fast: The module as the training step calls it.
+        engines: How teacher and student are run, for the record.
+    """
+
+    config: TrainConfig | DistillConfig
+    method: Method
+    module: nn.Module
+    info: ModelInfo
+    teacher: Teacher | None
+    fabric: Fabric
+    features: Features | None
+    extras: nn.Module | None
+    identity: dict[str, str]
+    fast: nn.Module
+    engines: dict[str, Any] = field(default_factory=dict)
+
+
+def make_student(
+    config: TrainConfig | DistillConfig,
+    module: nn.Module | None,
+    method: Method,
+    fabric: Fabric,
+    data: DataSet,
+    teacher: Teacher | None,
+    labels: Tensor,
+) -> Student:
+    """A student with its initial weights, which depend on its own seed alone.
+
+    Args:
+        config: Its options.
+        module: Stands in for the model that the config names.
+        method: How it learns.
+        fabric: Its device and precision.
+        data: The data set.
+        teacher: What it learns from, if its method uses a teacher.
+        labels: int64 (N,), of the training images, on the device.
+
+    Raises:
+        StkdError: A name or weights are wrong, or model, data and method do not fit each other.
+    """
+    if method.needs_labels and (data.train.labels < 0).any():
+        raise StkdError(
+            f"method {config.method!r} needs labels, and {data.name} has unlabelled training images; "
+            "take --method fm, which learns from the teacher alone"
+        )
+    teacher = teacher if method.uses_teacher else None
+    live = teacher if isinstance(teacher, LiveTeacher) else None
+    torch.manual_seed(config.seed)
+    module, name, options = _build(config, module, data)
+    if live is not None:
+        sample = torch.zeros(2, data.channels, data.size, data.size)
+        module, name = method.adapt(module, name, live.module, sample)
+    module = module.to(fabric.device).to(memory_format=torch.channels_last)
+    features, extras = attach(method, module, live, data, labels)
+    if extras is not None and fabric.world_size > 1:
+        raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
+    identity = {"data": data.fingerprint, "teacher": "" if teacher is None else teacher.fingerprint()}
+    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options)
+    return Student(config, method, module, info, teacher, fabric, features, extras, identity, fast=module)
+
+
+def _build(
+    config: TrainConfig | DistillConfig, module: nn.Module | None, data: DataSet
+) -> tuple[nn.Module, str, dict[str, Any]]:
+    """The module, and the name and options that are written beside its weights."""
+    asked = _asked(config)
+    if module is not None:
+        check_fit(module, data)
+        recorded: tuple[str, dict[str, Any]] = (asked.name, {})
+        if asked.name not in models.models:
+            _log.info(
+                "%s is a module of yours, which its name cannot build: open the run by stkd.load(%r, model=MODULE), or "
+                "with --plugin FILE that registers the name",
+                *(asked.name, str(config.out)),
+            )
+    else:
+        module = models.create(
+            asked.name,
+            num_classes=len(data.classes),
+            in_channels=data.channels,
+            image_size=data.size,
+            pretrained=asked.pretrained,
+            options=asked.options,
+        )
+        recorded = models.recorded_name(asked.name, asked.options)
+    if asked.weights is not None:
+        weights.load(module, find_weights(asked.weights))
+    return module, *recorded
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The model that a config names."""
+
+    name: str
+    options: dict[str, Any] | None
+    weights: Path | None
+    pretrained: bool
+
+
+def _asked(config: TrainConfig | DistillConfig) -> _Asked:
+    if isinstance(config, DistillConfig):
+        return _Asked(config.student, config.student_options, config.student_weights, config.student_pretrained)
+    return _Asked(config.model, config.model_options, config.weights, config.pretrained)

@@ -1,0 +1,82 @@
+"""The way of a training, from options to a finished run directory; one student or several of one teacher pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from torch import nn
+
+from ..data import DataSet
+from ..runs.directory import RunDirectory
+from ..runs.result import Result
+from .learner import Diverged, Learner
+from .loop import train
+from .session import Job, Session, common_mix, open_session
+
+__all__ = ["OnEpoch", "run_jobs"]
+
+OnEpoch = Callable[[Sequence[Mapping[str, Any]]], object]
+"""Is told the metrics so far, one row an epoch as in metrics.jsonl."""
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    data: DataSet | None = None,
+    teacher: nn.Module | None = None,
+    progress: bool = True,
+    on_epoch: OnEpoch | None = None,
+) -> list[Result | Diverged]:
+    """Train what jobs ask for, or go on where that was stopped; what is finished is taken as it is.
+
+    Args:
+        jobs: One or more; several learn from the same answers of the teacher.
+        data, teacher: Stand in for what the configs name.
+        progress: Show a progress bar.
+        on_epoch: Called after each epoch of each student; what it raises ends the training, which can be resumed.
+
+    Returns:
+        For each job its result, or why it was given up; one that diverges leaves the others alone.
+
+    Raises:
+        StkdError: An option, a name or a file is wrong, or the jobs would not see the same samples.
+    """
+    common_mix(jobs)  # before a directory is made
+    with ExitStack() as stack:
+        runs = [stack.enter_context(RunDirectory(job.config)) for job in jobs]
+        results: list[Result | Diverged | None] = [
+            None if run.result is None else Result(run.path, run.weights, run.result, fresh=False) for run in runs
+        ]
+        todo = [i for i, result in enumerate(results) if result is None]
+        if todo:
+            session = stack.enter_context(open_session([jobs[i] for i in todo], data=data, teacher=teacher))
+            learners = _learners(session, [runs[i] for i in todo])
+            told = None if on_epoch is None else lambda learner: on_epoch(learner.state.rows)
+            train(learners, session.loader, progress=progress, on_epoch=told)
+            for i, learner in zip(todo, learners, strict=True):
+                results[i] = learner.lost or _result(learner)
+    return [result for result in results if result is not None]
+
+
+def _learners(session: Session, runs: Sequence[RunDirectory]) -> list[Learner]:
+    learners = []
+    for student, run in zip(session.students, runs, strict=True):
+        beside = [other.path.name for other in runs if other is not run]
+        run.record_environment(
+            {"data": session.data.fingerprint, "device": str(session.fabric.device), "beside": beside}
+        )
+        learner = Learner(student, session, run)
+        learner.restore()
+        if beside:
+            learner.separate()
+        learners.append(learner)
+    return learners
+
+
+def _result(learner: Learner) -> Result:
+    with learner.stream:
+        scores = learner.finish()
+    model = learner.student.module.cpu().eval()
+    return Result(learner.run.path, learner.run.weights, scores, fresh=True, model=model)
