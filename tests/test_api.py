@@ -13,6 +13,7 @@ from torch import nn
 import stkd
 from stkd.api import run_distill
 from stkd.core.config import DistillConfig
+from stkd.teachers.selection import check_fit
 
 SMALL = {"epochs": 2, "train_images": 128, "precision": "32", "accelerator": "cpu"}
 
@@ -165,3 +166,92 @@ def test_module_starts_from_given_weights(tmp_path: Path) -> None:
 def test_a_module_is_the_only_teacher(teacher_run: Path, tmp_path: Path) -> None:
     with pytest.raises(stkd.StkdError, match="leave out teacher_weights and more_teachers"):
         stkd.distill(mlp(), "cnn2", "digits", "kd", out=tmp_path / "run", more_teachers=[teacher_run], **SMALL)
+
+
+@pytest.mark.parametrize("method", ["kd", "at", "simkd"])  # at and simkd look at features, through hooks
+def test_modules_come_back_without_our_hooks_and_the_teacher_as_it_was(method: str, tmp_path: Path) -> None:
+    teacher = stkd.models.create("cnn8", num_classes=10, in_channels=1).train()
+    student = stkd.models.create("cnn4", num_classes=10, in_channels=1)
+    frozen = next(teacher.parameters()).requires_grad_(False)
+    memory = {name: (t.data_ptr(), t.stride()) for name, t in teacher.state_dict().items()}
+    result = stkd.distill(teacher, student, "digits", method, out=tmp_path / "run", **SMALL)
+    assert all(part.training for part in teacher.modules())
+    assert [p for p in teacher.parameters() if not p.requires_grad] == [frozen]
+    assert {name: (t.data_ptr(), t.stride()) for name, t in teacher.state_dict().items()} == memory
+    for model in (teacher, student, result.model):
+        assert model is not None
+        assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+        torch.save(model, tmp_path / "model.pt")
+
+
+def test_a_failed_training_gives_the_teacher_back(tmp_path: Path) -> None:
+    teacher = stkd.models.create("cnn8", num_classes=10, in_channels=1).train()
+    with pytest.raises(stkd.StkdError, match="not finite|NaN or infinite"):
+        stkd.distill(teacher, "cnn2", "digits", "at", out=tmp_path / "run", lr=1e30, **SMALL)
+    assert all(part.training and not part._forward_hooks for part in teacher.modules())
+    assert all(p.requires_grad for p in teacher.parameters())
+
+
+def test_a_module_is_probed_where_it_is() -> None:
+    """On a device without numbers, which stands for a GPU."""
+    data = stkd.open_data("digits")
+    check_fit(mlp().to("meta"), data)
+    with pytest.raises(stkd.StkdError, match="give it 10 outputs"):
+        check_fit(mlp(7).to("meta"), data)
+
+
+def test_a_result_prints_without_the_whole_network(tmp_path: Path) -> None:
+    result = stkd.train(mlp(), "digits", out=tmp_path / "run", **SMALL)
+    assert "Linear" not in repr(result)
+    assert "model.safetensors" in repr(result)
+
+
+def test_a_run_of_a_module_of_ones_own(tmp_path: Path, caplog: pytest.LogCaptureFixture, request: Any) -> None:
+    """It is said how to open it; nothing that the run names is executed."""
+
+    class Own(nn.Sequential):
+        pass
+
+    def own() -> nn.Module:
+        return Own(*mlp().children())
+
+    caplog.set_level("INFO", "stkd")
+    result = stkd.train(own(), "digits", out=tmp_path / "run", **SMALL)
+    assert any(f"stkd.load({str(result.out)!r}, model=MODULE)" in message for message in caplog.messages)
+    with pytest.raises(stkd.StkdError, match=r"give your module to stkd\.load\('.*', model=MODULE\), or --plugin FILE"):
+        stkd.load(result.out)
+    answer = request.getfixturevalue("stkd")("evaluate", result.out)
+    assert answer.code == 2
+    assert "stkd.load(" in answer.err
+    model, info = stkd.load(result.out, model=own())
+    assert (info.model, info.size, len(info.classes)) == ("Own", 8, 10)
+    assert not model.training
+    assert result.model is not None
+    torch.testing.assert_close(model.state_dict(), result.model.state_dict())
+    with pytest.raises(stkd.StkdError, match="has 10 classes, the model 7"):
+        stkd.load(result.out, model=mlp(7))
+
+
+def test_load_takes_text_and_gives_what_was_trained(student_run: Path) -> None:
+    model, info = stkd.load(str(student_run))
+    assert info.model == "cnn2"
+    saved = load_file(student_run / "student.safetensors")
+    assert all(torch.equal(saved[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_finished_run_is_looked_at(student_run: Path, request: Any) -> None:
+    """Weights that were deleted are written again, bit for bit; others are not taken for the run's."""
+    run = request.getfixturevalue("stkd")
+    command = ["distill", "--recipe", student_run / "config.yaml", "--out", student_run]
+    weights = student_run / "student.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    answer = run(*command)
+    assert answer.code == 0, answer.err
+    assert "lost its student.safetensors; it is written again from the last checkpoint" in answer.err
+    assert weights.read_bytes() == before
+    assert "was finished before" in run(*command).out
+    weights.write_bytes(before[:-4] + b"abcd")
+    answer = run(*command)
+    assert answer.code == 2
+    assert "is not the file that this run wrote" in answer.err
