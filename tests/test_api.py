@@ -186,7 +186,7 @@ def test_modules_come_back_without_our_hooks_and_the_teacher_as_it_was(method: s
 
 def test_a_failed_training_gives_the_teacher_back(tmp_path: Path) -> None:
     teacher = stkd.models.create("cnn8", num_classes=10, in_channels=1).train()
-    with pytest.raises(stkd.StkdError, match="not finite|NaN or infinite"):
+    with pytest.raises(stkd.StkdError, match="became NaN or infinite"):
         stkd.distill(teacher, "cnn2", "digits", "at", out=tmp_path / "run", lr=1e30, **SMALL)
     assert all(part.training and not part._forward_hooks for part in teacher.modules())
     assert all(p.requires_grad for p in teacher.parameters())

@@ -14,7 +14,7 @@ from .core.errors import StkdError
 from .core.options import checked
 from .data import DataSet
 from .models.files import ModelInfo
-from .runs.opened import open_run
+from .runs.finished_run import open_run
 from .runs.options import with_cached_epochs
 from .runs.result import Result
 from .training.cache_writer import Cached, run_cache

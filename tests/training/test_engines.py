@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 import stkd as package
 from stkd import models
+from stkd.core.config import DistillConfig
+from stkd.evaluation import macs
+from stkd.mixing import Mix
 from stkd.models.compilation import compiled, compiling_pays
 from stkd.teachers import engines as teacher_engines
 from stkd.teachers.openvino import Engine, can_run
@@ -175,3 +179,27 @@ def test_missing_package_is_named(teacher_run: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr("stkd.teachers.openvino.can_run", lambda precision: False)
     with pytest.raises(package.StkdError, match=r"pip install 'stkd\[openvino\]'"):
         distil(teacher_run, tmp_path / "run", teacher_precision="int8")
+
+
+def test_real_rows_beside_virtual_ones_are_work_too() -> None:
+    config = DistillConfig(data="digits", student="cnn2", out=Path("unused"), epochs=3)
+    data, student = package.open_data("digits"), models.create("cnn2", num_classes=10, in_channels=1)
+    mixup = Mix(kind="mixup", instances=2)
+    plain = engines.work_of(config, student, None, data, mixup)
+    assert plain == 3 * macs(student.eval(), 1, 8) * 3 * len(data.train)
+    assert engines.work_of(config, student, None, data, dataclasses.replace(mixup, beside=True)) == 2 * plain
+
+
+def test_a_class_of_models_is_compiled_any_number_of_times(
+    teacher_run: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """torch keeps code for eight models of a class; runs of one process are many."""
+    for seed in range(10):
+        distil(teacher_run, tmp_path / str(seed), "kd", compile="all", epochs=1, train_images=32, seed=seed)
+        assert result(tmp_path / str(seed))["student"] == "compiled"
+    assert not [str(w.message) for w in recwarn if "recompile" in str(w.message)]
+
+
+def test_a_cuda_graph_needs_cuda(teacher_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(package.StkdError, match="--cuda-graph needs a CUDA device, and this run is on cpu"):
+        distil(teacher_run, tmp_path / "run", cuda_graph=True)

@@ -20,7 +20,7 @@ from ..evaluation import evaluate
 from ..mixing import Mix
 from ..models.files import find_weights
 from .directory import read_result
-from .opened import asking_for_plugin, open_model_for, open_run
+from .finished_run import asking_for_plugin, open_model_for, open_run
 from .options import read_config
 
 __all__ = ["current_evaluation", "evaluate_run", "read_evaluation"]

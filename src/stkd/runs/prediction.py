@@ -12,7 +12,7 @@ from torch import Tensor
 from ..core.errors import StkdError
 from ..data.decode import decode_square
 from ..data.loader import affine
-from .opened import open_run
+from .finished_run import open_run
 
 __all__ = ["predict_images"]
 

@@ -21,7 +21,7 @@ from ..data.loader import affine, eval_batches
 from ..data.splits import take
 from ..evaluation import latency
 from ..mixing import Parts, mix_images
-from ..runs.opened import open_run
+from ..runs.finished_run import open_run
 
 __all__ = ["Answer", "Explorer", "shares"]
 

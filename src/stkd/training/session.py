@@ -22,10 +22,10 @@ from ..data.selection import data_of
 from ..methods import Method
 from ..methods.selection import method_of, mix_of
 from ..mixing import Mix
-from ..runs.opened import asking_for_plugin
+from ..runs.finished_run import asking_for_plugin
 from ..teachers import Teacher
-from ..teachers.borrowed import borrowed
 from ..teachers.classes import classes_of_teacher
+from ..teachers.loan import borrowed
 from ..teachers.selection import open_teacher
 from .engines import choose_student_engine, choose_teacher_engine, work_of
 from .student import Student, make_student

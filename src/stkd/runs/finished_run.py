@@ -22,13 +22,13 @@ from ..teachers import Ensemble, LiveTeacher
 from ..teachers.loading import load_teacher, teacher_of
 from .options import read_config
 
-__all__ = ["OpenRun", "asking_for_plugin", "open_model_for", "open_run"]
+__all__ = ["FinishedRun", "asking_for_plugin", "open_model_for", "open_run"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class OpenRun:
+class FinishedRun:
     """A finished run, ready to be looked at.
 
     Attributes:
@@ -82,7 +82,7 @@ def open_run(
     teacher: Path | None = None,
     with_teacher: bool = True,
     device: torch.device | str = "cpu",
-) -> OpenRun:
+) -> FinishedRun:
     """Open a finished run, or a file of weights written by stkd.
 
     Args:
@@ -103,7 +103,7 @@ def open_run(
         own = None if config is None or not with_teacher else _teacher_of(config, info, device)
     if own is None and teacher is not None:
         own = open_model_for(teacher, info, device)
-    return OpenRun(path, config, module.to(device), info, own, device, data_spec)
+    return FinishedRun(path, config, module.to(device), info, own, device, data_spec)
 
 
 @contextmanager
