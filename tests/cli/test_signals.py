@@ -61,6 +61,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.services
 @pytest.mark.parametrize(
     ("stage", "signum", "code"), [("torch", 15, 143), ("data", 15, 143), ("evaluating", 15, 143), ("torch", 2, 130)]
 )

@@ -98,6 +98,7 @@ def test_page(address: str, browser: Any, tmp_path: Path) -> None:
     assert complaints == []
 
 
+@pytest.mark.services
 def test_only_this_machine_can_ask_and_large_files_are_refused(address: str) -> None:
     import httpx
 

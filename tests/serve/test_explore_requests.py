@@ -17,6 +17,8 @@ from stkd.core.errors import StkdError
 from stkd.serve import Explorer
 from stkd.serve.uploads import LARGEST, uploaded
 
+pytestmark = pytest.mark.services
+
 REFUSED = "only files that were uploaded to this page"
 FILE = {"_type": "gradio.FileData"}
 
