@@ -61,6 +61,9 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert leaving.value.code == 0
     assert " ".join(["usage: stkd", *command]) in shown
+    assert "Do it" not in shown
+    if command == ["distill"]:
+        assert shown.startswith("usage: stkd distill --student NAME --data KIND[:PATH] --out DIR [OPTIONS]\n")
     if command in (["train"], ["distill"]):
         for words in ("--data KIND[:PATH]", "--epochs N", "[100]", "Virtual samples", "Optimisation", "true|false"):
             assert words in shown

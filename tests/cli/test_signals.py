@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from stkd.core.errors import Terminated
 
 FIT = ["--data", "numerals", "--model", "linear", "--epochs", "1", "--accelerator", "cpu", "--compile", "none"]
 PLUGIN = """
@@ -79,3 +84,23 @@ def test_one_line_and_the_code_of_the_signal(stage: str, signum: int, code: int,
     assert stopped.returncode == code, stopped.stderr
     assert stopped.stderr == "stkd: stopped; run the same command again to go on\n"
     assert stopped.stdout == ""
+
+
+@pytest.mark.usefixtures("gradio")
+@pytest.mark.parametrize(("stop", "code"), [(Terminated(15), 143), (KeyboardInterrupt(), 0)], ids=["SIGTERM", "Ctrl-C"])
+def test_explore_closes_its_page(
+    stop: KeyboardInterrupt, code: int, student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    def wait(self: threading.Event, timeout: float | None = None) -> bool:
+        raise stop
+
+    page = SimpleNamespace(close=lambda verbose: closed.append(page))
+    monkeypatch.setattr("stkd.serve.page.serve", lambda *_: (page, "http://127.0.0.1:7860/"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Event, "wait", wait)
+        answer = stkd("explore", student_run)
+    assert answer.code == code
+    assert closed == [page]
+    assert answer.err == ("stkd: stopped; run the same command again to go on\n" if code else "")

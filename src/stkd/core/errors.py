@@ -1,4 +1,4 @@
-"""What a user is told in a single line: what is wrong and how to mend it, or how to go on."""
+"""Errors whose message is one line for the user: what is wrong and how to mend it, or how to go on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class StkdError(Exception):
 
 
 class UnknownName(StkdError):
-    """Nothing goes by this name here; a plug-in may know it."""
+    """A name that does not exist; a plug-in may define it."""
 
 
 class LaunchError(StkdError):
@@ -21,7 +21,7 @@ class LaunchError(StkdError):
 
 
 class Busy(StkdError):
-    """Another process is at work where this one wants to be."""
+    """Another process is writing to the same folder."""
 
 
 class Interrupted(Exception):
@@ -37,7 +37,7 @@ class Interrupted(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived outside the training loop; what Ctrl-C ends there, this ends too.
+    """SIGTERM arrived outside the training loop; it is handled like Ctrl-C, with another exit code.
 
     Attributes:
         signum: The signal's number.

@@ -1,7 +1,7 @@
 """Lightning Fabric, imported without torchmetrics.
 
-Fabric looks up torchmetrics' version by importing it whole, with matplotlib, scipy and torchvision's models: a second
-or two at each start, for nothing that training needs.
+To look up the version of torchmetrics, Fabric imports it, and with it matplotlib, scipy and torchvision's models. That
+takes a second or two at each start, and training needs none of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Fabric", "Logger", "Precision", "TensorBoardLogger"]
 
 @contextlib.contextmanager
 def _version_alone(package: str) -> Iterator[None]:
-    """While this lasts, importing a package gives a module that has its version and nothing else."""
+    """Context in which a package that is not imported yet stands for a module with its version alone."""
     if package in sys.modules:
         yield
         return

@@ -1,4 +1,4 @@
-"""One writer at a time in a folder."""
+"""Locks: one process at a time writes to a folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def lock_folder(folder: Path) -> FileLock:
     """Make a folder and lock it for this process until the lock is released.
 
     Raises:
-        Busy: Another process has it.
-        StkdError: It cannot be written.
+        Busy: Another process holds the lock.
+        StkdError: The folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

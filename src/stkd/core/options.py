@@ -1,4 +1,4 @@
-"""Configs on the command line: every field of a dataclass is a flag, a recipe fills in what no flag says."""
+"""Configs on the command line: each field of a dataclass is a flag; a recipe gives values to absent flags."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def add_options(parser: Parser, config: type[RunConfig], names: Collection[str])
         group = parser.add_argument_group(heading)
         for field in chosen:
             required = field.default is dataclasses.MISSING
-            # A flag that is not given must not hide what a recipe says, so the parser's defaults are all None.
+            # An absent flag must not override a recipe, so the parser's defaults are all None.
             text = field.metadata["help"] + ("" if required or field.default is None else f" [{_shown(field.default)}]")
             kind = hints(config)[field.name]
             mapping = any(get_origin(part) is dict for part in get_args(kind))
@@ -174,7 +174,7 @@ def config_from(config: type[C], given: Namespace) -> C:
 
 
 def options_from(config: type[RunConfig], given: Namespace) -> dict[str, Any]:
-    """What a command says of a config, by its flags or else by its recipe.
+    """The options that a command gives, by its flags or else by its recipe.
 
     Raises:
         StkdError: A recipe's key or value is wrong.
@@ -186,7 +186,7 @@ def options_from(config: type[RunConfig], given: Namespace) -> dict[str, Any]:
 
 
 def checked(config: type[RunConfig], options: dict[str, Any]) -> dict[str, Any]:
-    """Options from a recipe or from Python, each brought to the type of its field.
+    """Options from a recipe or from Python, each converted to the type of its field.
 
     Raises:
         StkdError: A name is unknown or a value has the wrong type.

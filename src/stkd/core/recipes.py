@@ -17,7 +17,7 @@ def find_recipe(name: str, folder: str = "") -> Path:
 
     Args:
         name: Path ending in .yaml, or name.
-        folder: Where named ones lie among the recipes: "" for single runs, "compare" for comparisons.
+        folder: Folder of named recipes: "" for single runs, "compare" for comparisons.
 
     Raises:
         StkdError: There is no such recipe.
@@ -54,11 +54,11 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
-    """A YAML file of names and values; None where it holds something else.
+    """The mapping in a YAML file; None where it holds something else.
 
     Args:
         path: The file.
-        what: What it is, in a word, for messages.
+        what: What the file is, for messages ("recipe").
 
     Raises:
         StkdError: It cannot be read.
