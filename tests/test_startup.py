@@ -35,6 +35,10 @@ def loaded_by_training() -> set[str]:
     return loaded("import stkd.api; from stkd.methods import parse; parse('stkd')")
 
 
+def test_pages_load_nothing_that_trains() -> None:
+    assert not loaded("import stkd.report.run, stkd.report.comparison") & {"lightning_fabric", "timm", "sklearn"}
+
+
 def test_torchmetrics_is_whole_where_it_is_asked_for() -> None:
     code = (
         "import stkd.core.fabric, torchmetrics\n"

@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from ..core.config import DistillConfig, TrainConfig
-from ..core.devices import make_fabric
 from ..core.errors import StkdError
-from ..core.fabric import Fabric
+from ..core.fabric import Fabric, make_fabric
 from ..data import DataSet
 from ..data.loader import TrainLoader
 from ..data.samples import make_loader
