@@ -190,6 +190,7 @@ def test_real_rows_beside_virtual_ones_are_work_too() -> None:
     assert engines.work_of(config, student, None, data, dataclasses.replace(mixup, beside=True)) == 2 * plain
 
 
+@pytest.mark.slow
 def test_a_class_of_models_is_compiled_any_number_of_times(
     teacher_run: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
