@@ -44,6 +44,7 @@ class LiveTeacher:
         device: torch.device | str = "cpu",
     ) -> None:
         device = torch.device(device)
+        self.class_map = _class_map(info.classes, data.classes, device)
         if not len(info.mean) == len(info.std) == info.channels or min(info.std) <= 0:
             raise StkdError(
                 f"a teacher of {info.channels} channels needs as many means and positive standard deviations, "
@@ -52,7 +53,6 @@ class LiveTeacher:
         self._widen = info.channels == 3 and data.channels == 1
         if not self._widen and info.channels != data.channels:
             raise StkdError(f"the teacher takes {info.channels} channels, the data set has {data.channels}")
-        self.class_map = _class_map(info.classes, data.classes, device)
         self._renormalise = _renormalise(data.mean, data.std, info.mean, info.std, device)
         self.info, self.classes = info, data.classes
         self.module = module.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
