@@ -102,14 +102,16 @@ def _is_kd(cell: Cell) -> bool:
 def _panel(panel: Axes, result: dict[str, Any], title: str, value: Callable[[Cell], str], kd: float | None) -> None:
     cells = result["cells"]
     for place, cell in enumerate(cells):
-        found = [100 * run["test"]["top1"] for run in cell["runs"]]
-        if not found:
+        accuracies = [100 * run["test"]["top1"] for run in cell["runs"]]
+        if not accuracies:
             continue
         label = KD if _is_kd(cell) else DEFAULT if cell["method"] == result["baseline"] else OTHER
         look = {"color": LOOKS[label][0], "marker": LOOKS[label][1]}
-        panel.plot([place + 0.05 * len(cells)] * len(found), found, linestyle="", markersize=2.5, alpha=0.7, **look)
-        spread = stdev(found) if len(found) > 1 else None
-        panel.errorbar(place, mean(found), spread, capsize=3, markersize=5.5, label=label, linestyle="", **look)
+        panel.plot(
+            [place + 0.05 * len(cells)] * len(accuracies), accuracies, linestyle="", markersize=2.5, alpha=0.7, **look
+        )
+        spread = stdev(accuracies) if len(accuracies) > 1 else None
+        panel.errorbar(place, mean(accuracies), spread, capsize=3, markersize=5.5, label=label, linestyle="", **look)
     if kd is not None:
         panel.axhline(kd, color=LOOKS[KD][0], linestyle="--", linewidth=1.2)
     panel.set_title(title, fontsize=10)

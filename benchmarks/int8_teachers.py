@@ -66,7 +66,7 @@ def scores_of(session: Session, config: DistillConfig, run: Path) -> dict[str, A
         teacher.preprocess(batch.images) for batch, _ in zip(loader.epoch(config.epochs), range(8), strict=False)
     ]
     engines = {name: Engine(teacher.module, name, calibration) for name in ("bf16", "int8")}  # type: ignore[arg-type]
-    found = {name: scores(logits(engine), labels, exact) for name, engine in engines.items()}
+    scored = {name: scores(logits(engine), labels, exact) for name, engine in engines.items()}
     result = read_result(run)
     assert result is not None
     return {
@@ -76,7 +76,7 @@ def scores_of(session: Session, config: DistillConfig, run: Path) -> dict[str, A
         "check": teacher.record,
         "test_images": len(labels),
         "float32": {name: scores(exact, labels, exact)[name] for name in kept},
-        **{name: {key: values[key] for key in kept} for name, values in found.items()},
+        **{name: {key: values[key] for key in kept} for name, values in scored.items()},
     }
 
 

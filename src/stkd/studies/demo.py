@@ -14,7 +14,7 @@ from ..core.files import write_atomic
 from ..evaluation import latency
 from ..models.files import load_model
 from ..report.comparison import write_comparison
-from .compare.spec import Comparison
+from .compare.recipe import Comparison
 from .compare.study import compare
 from .statistics import paired_difference
 

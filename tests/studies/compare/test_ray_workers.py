@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stkd.core.errors import StkdError
-from stkd.studies.compare.spec import Comparison
+from stkd.studies.compare.recipe import Comparison
 from stkd.studies.compare.study import compare
 
 

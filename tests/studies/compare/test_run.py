@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -18,9 +19,10 @@ import torch
 from stkd.core.config import DistillConfig
 from stkd.core.locks import lock_folder
 from stkd.runs.evaluation import evaluate_run
-from stkd.studies.compare import schedule, workers
-from stkd.studies.compare.plan import plan
-from stkd.studies.compare.spec import Comparison
+from stkd.studies.compare import workers
+from stkd.studies.compare.grid import Task, grid_of
+from stkd.studies.compare.progress import Progress
+from stkd.studies.compare.recipe import Comparison
 from stkd.studies.compare.study import compare
 from stkd.studies.statistics import best, holm, paired_difference
 
@@ -172,37 +174,49 @@ def test_mistake_in_the_library_fails_one_run(tiny: dict[str, Any], tmp_path: Pa
 
 
 def test_what_another_process_is_making_is_taken_from_it(
-    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The other runs are made meanwhile."""
-    config = plan(Comparison.of(tiny), tmp_path).cells[0].runs[0].config
+    config = grid_of(Comparison.of(tiny), tmp_path).cells[0].runs[0].config
     lock, said, made = lock_folder(config.out), list[str](), list[int]()
+    told = Progress.ended
 
-    def note(self: schedule._Display, text: str) -> None:
-        said.append(text)
-        if text.startswith("[6/7]"):
+    def ended(self: Progress, task: Task, why: str | None) -> None:
+        said.append(task.title)
+        told(self, task, why)
+        if len(said) == 6:
             lock.release()
             assert workers.attempt(config) is None
             made.append((config.out / "student.safetensors").stat().st_mtime_ns)
 
-    monkeypatch.setattr(schedule._Display, "note", note)
-    found = compare(Comparison.of(tiny), tmp_path, jobs=1)
-    assert [(len(c["runs"]), c["failed"]) for c in found["cells"]] == [(2, [])] * 3
-    assert [text for text in said if not text.startswith("[")] == [
-        "digits cnn2 ce, seed 0: another process is making it; its result is waited for"
-    ]
-    assert said[-1].startswith("[7/7] digits cnn2 ce, seed 0: ")
+    monkeypatch.setattr(Progress, "ended", ended)
+    with caplog.at_level("INFO", "stkd"):
+        result = compare(Comparison.of(tiny), tmp_path, jobs=1)
+    assert [(len(c["runs"]), c["failed"]) for c in result["cells"]] == [(2, [])] * 3
+    waiting = [line for line in caplog.messages if "waiting for another process" in line]
+    assert waiting == ["digits cnn2 ce, seed 0: waiting for another process that is making it"], "it is said once"
+    assert (len(said), said[-1]) == (7, "digits cnn2 ce, seed 0")
     assert made == [(config.out / "student.safetensors").stat().st_mtime_ns], "it is not made again"
 
 
-def test_what_another_process_leaves_unfinished_is_made(
-    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_another_process_leaves_unfinished_is_made(tiny: dict[str, Any], tmp_path: Path) -> None:
     """A teacher too, for which all others wait."""
     tiny |= {"methods": {"kd": "kd"}, "seeds": 1}
     lock = lock_folder(tmp_path / "digits" / "teacher")
-    monkeypatch.setattr(schedule._Display, "note", lambda self, text: lock.release())
-    assert len(compare(Comparison.of(tiny), tmp_path, jobs=1)["cells"][0]["runs"]) == 1
+
+    class Release(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lock.release()
+
+    handler, logger = Release(), logging.getLogger("stkd.studies.compare.schedule")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        assert len(compare(Comparison.of(tiny), tmp_path, jobs=1)["cells"][0]["runs"]) == 1
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 # ---- several processes, killed and stopped ----

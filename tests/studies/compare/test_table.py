@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stkd.studies.compare.table import latex, markdown, show, table
+from stkd.cli.tables.comparison import show_comparison
+from stkd.studies.compare.table import latex, markdown, table
 
 
 def cell(method: str, **changed: Any) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def test_latex_is_escaped(record: dict[str, Any]) -> None:
 
 
 def test_terminal_shows_every_row_and_failure(record: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    show(table(record), "out")
+    show_comparison(table(record), "out")
     shown = capsys.readouterr().out
     for text in ("teacher (cnn4)", "a|b", "-1.25 [-2.00, +0.50]", "failed", "half, seed 1: no"):
         assert text in shown

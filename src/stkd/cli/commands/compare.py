@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from ...core.config import DistillConfig
 from ...core.options import Parser, add_options
 from ...core.recipes import find_recipe, read_recipe
-from ...studies.compare.spec import SHARED, Comparison
+from ...studies.compare.recipe import SHARED, Comparison
 
 SUMMARY = "compare methods, students and seeds under one budget"
 
@@ -33,21 +33,22 @@ def add_arguments(parser: Parser) -> None:
     )
     group.add_argument("--baseline", type=str | None, metavar="NAME", help="what the others are compared with [kd]")
     group.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory; the same command goes on")
-    group.add_argument("--jobs", type=int | None, metavar="N", help="runs beside each other [CUDA devices, or cores]")
+    group.add_argument("--jobs", type=int | None, metavar="N", help="runs at the same time [CUDA devices, or cores]")
     group.add_argument("--backend", type=Literal["local", "ray"], default="local", help="where runs are made [local]")
     add_options(parser, DistillConfig, SHARED)
 
 
 def run(args: Namespace) -> int:
-    """Do it; 1 where some runs failed."""
+    """Compare, and print the table; 1 where some runs failed."""
     from ...studies.compare.study import compare
-    from ...studies.compare.table import show, table
+    from ...studies.compare.table import table
+    from ..tables.comparison import show_comparison
 
     recipe: dict[str, Any] = read_recipe(find_recipe(args.recipe, "compare")) if args.recipe else {}
     recipe |= {key: args[key] for key in _LISTS if args[key] is not None}
     flags = {name: args[name] for name in SHARED if args[name] is not None}
     recipe["options"] = {**(recipe.get("options") or {}), **flags}
-    found = compare(Comparison.of(recipe), args.out, jobs=args.jobs, backend=args.backend)
-    show(table(found), str(args.out))
+    result = compare(Comparison.of(recipe), args.out, jobs=args.jobs, backend=args.backend)
+    show_comparison(table(result), str(args.out))
     print(f"{args.out}: report.html, comparison.json, table.md and table.tex")
-    return 1 if any(cell["failed"] for cell in found["cells"]) else 0
+    return 1 if any(cell["failed"] for cell in result["cells"]) else 0

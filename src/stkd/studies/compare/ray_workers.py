@@ -24,7 +24,7 @@ class RayWorkers:
     """The cluster that RAY_ADDRESS names, else one on this machine; every machine of it must see the run directories.
 
     Args:
-        size: Runs beside each other; None: one for each GPU of the cluster, or else for each CPU.
+        size: Runs at the same time; None: one for each GPU of the cluster, or else for each CPU.
 
     Raises:
         StkdError: The cluster cannot be reached.
@@ -40,8 +40,8 @@ class RayWorkers:
             raise StkdError(f"cannot reach the Ray cluster: {' '.join(str(error).split())}") from None
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray puts its own there, which would end the process at once
-        found: dict[str, float] = ray.cluster_resources()
-        cpus, gpus = int(found.get("CPU", 1)), int(found.get("GPU", 0))
+        resources: dict[str, float] = ray.cluster_resources()
+        cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
         self.size = size or gpus or cpus
         threads = max(1, cpus // self.size)
         share = min(1.0, gpus / self.size)

@@ -14,7 +14,7 @@ from ...models.files import ModelInfo, find_weights, read_info
 from ...runs.directory import read_result
 from ...runs.environment import environment
 from ..statistics import best, holm, paired_difference, summary
-from .plan import Cell, Plan, Task
+from .grid import Cell, Grid, Task
 from .schedule import Failures
 
 __all__ = ["SCHEMA", "SCORES", "add_differences", "record"]
@@ -23,30 +23,30 @@ SCHEMA = 2
 """2: intervals and p-values are those of the paired t-test, and `best` was added."""
 
 SCORES = ("top1", "nll")
-"""What methods are compared by."""
+"""Scores that methods are compared by."""
 
 _WORK = ("images_seen", "teacher_passes", "seconds", "images_per_s")
 
 
-def record(plan: Plan, failures: Failures) -> dict[str, Any]:
-    """Everything that came of a comparison, ready for JSON.
+def record(grid: Grid, failures: Failures) -> dict[str, Any]:
+    """The content of comparison.json, from the result of each run.
 
     Args:
-        plan: The runs.
-        failures: Those that did not finish.
+        grid: The runs.
+        failures: Those that failed, and why.
 
     Raises:
         StkdError: A data set has no test split, or a finished run is damaged.
     """
-    cells = [_cell(plan, cell, failures) for cell in plan.cells]
+    cells = [_cell(grid, cell, failures) for cell in grid.cells]
     return add_differences(
         {
             "schema": SCHEMA,
-            "protocol": plain_value_of(dataclasses.asdict(plan.comparison)),
+            "protocol": plain_value_of(dataclasses.asdict(grid.comparison)),
             "environment": environment(),
-            "baseline": plan.comparison.baseline,
-            "teachers": _teachers(plan),
-            "students": _students(plan),
+            "baseline": grid.comparison.baseline,
+            "teachers": _teachers(grid),
+            "students": _students(grid),
             "cells": cells,
         }
     )
@@ -59,8 +59,8 @@ def plain_value_of(value: Any) -> Any:
     return plain_value(value)
 
 
-def _cell(plan: Plan, cell: Cell, failures: Failures) -> dict[str, Any]:
-    runs = [_run(plan, seed, task) for seed, task in cell.runs.items() if task.config.out not in failures]
+def _cell(grid: Grid, cell: Cell, failures: Failures) -> dict[str, Any]:
+    runs = [_run(grid, seed, task) for seed, task in cell.runs.items() if task.config.out not in failures]
     failed = [
         {"seed": seed, "why": failures[task.config.out]}
         for seed, task in cell.runs.items()
@@ -70,30 +70,30 @@ def _cell(plan: Plan, cell: Cell, failures: Failures) -> dict[str, Any]:
     columns |= {name: [r[name] for r in runs] for name in _WORK}
     if runs and all(r["ema"] for r in runs):
         columns |= {f"ema_{name}": [r["ema"][name] for r in runs] for name in SCORES}
-    found = {name: summary(values) for name, values in columns.items() if values}
+    summaries = {name: summary(values) for name, values in columns.items() if values}
     return {
         "data": cell.data,
         "student": cell.student,
         "method": cell.label,
         "spec": cell.spec,
         "mix": dataclasses.asdict(cell.mix),
-        **(_size(plan.out / runs[0]["path"]) if runs else {"parameters": None, "macs": None}),
+        **(_size(grid.out / runs[0]["path"]) if runs else {"parameters": None, "macs": None}),
         "runs": runs,
         "failed": failed,
-        "mean": {name: average for name, (average, _) in found.items()},
-        "std": {name: spread for name, (_, spread) in found.items()},
+        "mean": {name: average for name, (average, _) in summaries.items()},
+        "std": {name: spread for name, (_, spread) in summaries.items()},
         "paired": None,
     }
 
 
-def _run(plan: Plan, seed: int, task: Task) -> dict[str, Any]:
+def _run(grid: Grid, seed: int, task: Task) -> dict[str, Any]:
     result = read_result(task.config.out)
     assert result is not None
     if "test" not in result:
         raise StkdError(f"{task.config.data} has no test split, so there is nothing to compare on")
     return {
         "seed": seed,
-        "path": _path(plan, task.config.out),
+        "path": _path(grid, task.config.out),
         "test": result["test"],
         "ema": result.get("ema", {}).get("test"),
         "images_seen": result["images_seen"],
@@ -103,9 +103,9 @@ def _run(plan: Plan, seed: int, task: Task) -> dict[str, Any]:
     }
 
 
-def _path(plan: Plan, path: Path) -> str:
+def _path(grid: Grid, path: Path) -> str:
     """Relative to the comparison's directory where it lies inside."""
-    return path.relative_to(plan.out).as_posix() if path.is_relative_to(plan.out) else str(path)
+    return path.relative_to(grid.out).as_posix() if path.is_relative_to(grid.out) else str(path)
 
 
 def _size(run: Path) -> dict[str, int | None]:
@@ -123,38 +123,38 @@ def _counted(info: ModelInfo) -> dict[str, int | None]:
     return {"parameters": parameters(model), "macs": macs(model, info.channels, info.size)}
 
 
-def _teachers(plan: Plan) -> dict[str, Any]:
-    """The teacher of each data set, as far as its files tell."""
-    found = {}
-    for data in plan.comparison.data:
-        given = plan.comparison.options.get("teacher_weights")
-        path = plan.teachers[data].config.out if data in plan.teachers else given
+def _teachers(grid: Grid) -> dict[str, Any]:
+    """The teacher of each data set, as far as its files are there."""
+    teachers = {}
+    for data in grid.comparison.data:
+        given = grid.comparison.options.get("teacher_weights")
+        path = grid.teachers[data].config.out if data in grid.teachers else given
         if path is None:
             continue
         try:
             file = find_weights(Path(path))
         except StkdError:
-            continue  # it failed, and every cell says so
+            continue  # its training failed, as every cell says
         info = read_info(file)
         result = read_result(Path(path)) or {}
-        found[data] = {
-            "model": info.model if info is not None else plan.comparison.options.get("teacher"),
-            "path": _path(plan, Path(path)),
+        teachers[data] = {
+            "model": info.model if info is not None else grid.comparison.options.get("teacher"),
+            "path": _path(grid, Path(path)),
             "test": result.get("test"),
             **(_counted(info) if info is not None else {"parameters": None, "macs": None}),
         }
-    return found
+    return teachers
 
 
-def _students(plan: Plan) -> dict[str, Any]:
-    """Size of each student as it is, for the first data set; a method may add to it, which its cell says."""
-    found: dict[str, Any] = {name: {"parameters": None, "macs": None} for name in plan.comparison.students}
-    for cell in reversed(plan.cells):
+def _students(grid: Grid) -> dict[str, Any]:
+    """Size of each student without what a method adds to it, for the first data set."""
+    sizes: dict[str, Any] = {name: {"parameters": None, "macs": None} for name in grid.comparison.students}
+    for cell in reversed(grid.cells):
         for task in cell.runs.values():
             if read_result(task.config.out) is not None and (info := read_info(find_weights(task.config.out))):
-                found[cell.student] = _counted(dataclasses.replace(info, model=cell.student))
+                sizes[cell.student] = _counted(dataclasses.replace(info, model=cell.student))
                 break
-    return found
+    return sizes
 
 
 def add_differences(record: dict[str, Any]) -> dict[str, Any]:

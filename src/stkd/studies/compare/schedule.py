@@ -1,29 +1,27 @@
-"""Which run is next, and what has become of the others."""
+"""Making the runs of a comparison: which is next, and which have failed."""
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ...core.errors import Interrupted
-from ...runs.directory import read_result
 from ...training.signals import StopSignals
-from .plan import Task
+from .grid import Task
+from .progress import Progress
 from .workers import Workers
 
 __all__ = ["Failures", "run_all"]
+
+log = logging.getLogger(__name__)
 
 Failures = dict[Path, str]
 """Run directory to the reason in one line."""
 
 _LOOK = 0.2  # seconds between looks for a signal
-_RETRY = 1.0  # seconds between looks whether another process has let go of a run
+_RETRY = 1.0  # seconds between looks whether another process still makes a run
 
 
 class _Queue:
@@ -43,14 +41,14 @@ class _Queue:
         return None
 
     def put_back(self, task: Task) -> bool:
-        """Take a run up again later; returns whether this is the first time."""
+        """Try a run again later; returns whether this is the first time."""
         first = task.config.out not in self._look_at
         self._look_at[task.config.out] = time.monotonic() + _RETRY
         self.waiting.append(task)
         return first
 
     def end(self, task: Task, why: str | None) -> list[Task]:
-        """Note the outcome of a run; returns it, and those that cannot be made any more."""
+        """Record the outcome of a run; returns it, and the runs that cannot be made without it."""
         out = task.config.out
         self._open.discard(out)
         if why is None:
@@ -68,8 +66,8 @@ def run_all(tasks: Iterable[Task], workers: Workers) -> Failures:
     """Make all runs that are not finished.
 
     Args:
-        tasks: In order of preference; a run whose `after` is among them begins when that one has ended.
-        workers: Who makes them; closed afterwards.
+        tasks: In the order in which to make them; a run whose `after` is among them begins when that one has ended.
+        workers: Makes them; closed afterwards.
 
     Returns:
         The runs that failed.
@@ -82,7 +80,7 @@ def run_all(tasks: Iterable[Task], workers: Workers) -> Failures:
     running: dict[Path, Task] = {}
     ended = len(tasks) - len(queue.waiting)
     try:
-        with StopSignals() as signals, _Display(len(tasks), ended) as display:
+        with StopSignals() as signals, Progress(len(tasks), ended) as progress:
             while queue.waiting or running:
                 while len(running) < workers.size and (task := queue.take()) is not None:
                     running[task.config.out] = task
@@ -93,13 +91,13 @@ def run_all(tasks: Iterable[Task], workers: Workers) -> Failures:
                     task = running.pop(config.out)
                     if failure is not None and failure.held:
                         if queue.put_back(task):
-                            display.note(f"{task.title}: another process is making it; its result is waited for")
+                            log.info("%s: waiting for another process that is making it", task.title)
                     else:
                         for known in queue.end(task, None if failure is None else failure.why):
                             ended += 1
-                            display.ended(known, queue.failures.get(known.config.out))
+                            progress.ended(known, queue.failures.get(known.config.out))
                 if signals.received is not None:
-                    display.note("stopping; the runs under way write their checkpoints")
+                    log.info("stopping; the runs under way write their checkpoints")
                     workers.stop()
                     raise Interrupted(
                         signals.received,
@@ -108,43 +106,3 @@ def run_all(tasks: Iterable[Task], workers: Workers) -> Failures:
     finally:
         workers.close()
     return queue.failures
-
-
-class _Display:
-    """A bar where somebody watches a terminal, and a line for each run that has ended."""
-
-    def __init__(self, total: int, done: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bar = Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=not sys.stderr.isatty(), transient=True
-        )
-        self._task = self._bar.add_task("runs", total=total, completed=done)
-        self._total, self._ended = total, done
-        if done < total and done:
-            self.note(f"{done} of {total} runs were finished before")
-
-    def ended(self, task: Task, why: str | None) -> None:
-        """Say what came of a run."""
-        self._ended += 1
-        self._bar.update(self._task, completed=self._ended)
-        result = read_result(task.config.out) if why is None else None
-        if result is not None:
-            top1 = (result.get("test") or result.get("val") or {}).get("top1")
-            said = f"{'' if top1 is None else f'{top1:.2%}, '}{result['seconds']:.0f} s"
-        else:
-            said = f"failed: {why}"
-        self.note(f"[{self._ended}/{self._total}] {task.title}: {said}")
-
-    def note(self, text: str) -> None:
-        """A line above the bar."""
-        self._bar.console.print(text, markup=False)
-
-    def __enter__(self) -> _Display:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()

@@ -1,4 +1,4 @@
-"""A whole comparison: plan, runs, record and tables."""
+"""A whole comparison: its runs, comparison.json, tables and page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Literal
 from ...core.errors import StkdError
 from ...core.files import write_atomic
 from ...core.processes import check_launch
-from .plan import Plan, plan
+from .grid import Grid, grid_of
+from .recipe import Comparison
 from .results import record
 from .schedule import run_all
-from .spec import Comparison
 from .table import latex, markdown, table
 from .workers import Here, Processes, Workers
 
@@ -30,7 +30,7 @@ def compare(
     Args:
         comparison: What is compared.
         out: Directory of everything; the same call again goes on where it stopped.
-        jobs: Runs beside each other; None: one on each CUDA device, or on a CPU one for each core, 4 at most.
+        jobs: Runs at the same time; None: one on each CUDA device, or on a CPU one for each core, 4 at most.
         backend: "local", or "ray" for the cluster that Ray is connected to (all machines must see `out`).
 
     Returns:
@@ -43,31 +43,31 @@ def compare(
     if jobs is not None and jobs < 1:
         raise StkdError(f"--jobs must be at least 1, got {jobs}")
     check_launch(devices=1)  # of each run
-    todo = plan(comparison, out)
-    if todo.out.exists() and not todo.out.is_dir():
+    grid = grid_of(comparison, out)
+    if grid.out.exists() and not grid.out.is_dir():
         raise StkdError(f"{out} is a file; give --out a directory")
-    failures = run_all(todo.tasks(), _workers(todo, jobs, backend))
-    found = record(todo, failures)
-    todo.out.mkdir(parents=True, exist_ok=True)
-    shown = table(found)
-    write_atomic(todo.out / "table.md", markdown(shown))
-    write_atomic(todo.out / "table.tex", latex(shown))
-    write_atomic(todo.out / "comparison.json", json.dumps(found, indent=1) + "\n")
-    if any(cell["runs"] for cell in found["cells"]):
+    failures = run_all(grid.tasks(), _workers(grid, jobs, backend))
+    result = record(grid, failures)
+    grid.out.mkdir(parents=True, exist_ok=True)
+    shown = table(result)
+    write_atomic(grid.out / "table.md", markdown(shown))
+    write_atomic(grid.out / "table.tex", latex(shown))
+    write_atomic(grid.out / "comparison.json", json.dumps(result, indent=1) + "\n")
+    if any(cell["runs"] for cell in result["cells"]):
         from ...report.comparison import write_comparison
 
-        write_comparison(todo.out)
-    return found
+        write_comparison(grid.out)
+    return result
 
 
-def _workers(todo: Plan, jobs: int | None, backend: str) -> Workers:
+def _workers(grid: Grid, jobs: int | None, backend: str) -> Workers:
     if backend == "ray":
         from .ray_workers import RayWorkers
 
         return RayWorkers(jobs)
-    devices = _cuda_devices() if todo.comparison.options.get("accelerator", "auto") in ("auto", "cuda", "gpu") else []
+    devices = _cuda_devices() if grid.comparison.options.get("accelerator", "auto") in ("auto", "cuda", "gpu") else []
     jobs = jobs or len(devices) or min(_MOST, _cores())
-    return Here() if jobs == 1 or all(task.done for task in todo.tasks()) else Processes(jobs, devices)
+    return Here() if jobs == 1 or all(task.done for task in grid.tasks()) else Processes(jobs, devices)
 
 
 def _cores() -> int:

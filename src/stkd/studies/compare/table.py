@@ -1,17 +1,12 @@
-"""The table of a comparison: in the terminal, in Markdown and in LaTeX."""
+"""The table of a comparison, also as Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
-
-__all__ = ["Table", "latex", "markdown", "show", "table"]
+__all__ = ["Table", "latex", "markdown", "table"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +15,7 @@ class Table:
 
     Attributes:
         header: Names of the columns.
-        words: Number of columns at the left that hold words; the others hold numbers.
+        words: Number of columns at the left that hold text; the others hold numbers.
         rows: As many cells as the header has.
         notes: Sentences below it.
     """
@@ -105,19 +100,6 @@ def _leader(record: dict[str, Any], leader: dict[str, Any]) -> str:
     if leader["method"] is None:
         return f"No method is shown to be better than every other one{where}."
     return f"Best{where}: {leader['method']}, better than every other method (p < 0.05 after Bonferroni's correction)."
-
-
-def show(table: Table, title: str) -> None:
-    """Print it."""
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    shown = RichTable(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for place, name in enumerate(table.header):
-        shown.add_column(name, justify="left" if place < table.words else "right", no_wrap=place < table.words)
-    for row in table.rows:
-        shown.add_row(*row)
-    console.print(shown)
-    for note in table.notes:
-        console.print(note, markup=False, soft_wrap=True)
 
 
 def markdown(table: Table) -> str:

@@ -1,4 +1,4 @@
-"""The runs of a comparison: a teacher for each data set, and a run for each method, student and seed."""
+"""The grid of a comparison: a teacher for each data set, and a run for each method, student and seed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ...methods.selection import mix_of, named_method
 from ...mixing import Mix
 from ...runs.directory import read_result
 from ...runs.options import check_unchanged, with_cached_epochs
-from .spec import Comparison
+from .recipe import Comparison
 
-__all__ = ["Cell", "Plan", "Task", "plan"]
+__all__ = ["Cell", "Grid", "Task", "grid_of"]
 
-# What a teacher has to share with its students, so that it sees the same images and classes and keeps off the
-# validation split; and where it runs.
+# Options that a teacher shares with its students, so that it sees the same images and classes and is not trained on the
+# validation split, and runs on the same device.
 _OF_DATA = ("labels", "image_size", "val_fraction", "split_seed", "augment", "workers", "accelerator", "plugin")
 
 
@@ -29,9 +29,9 @@ class Task:
     """One run.
 
     Attributes:
-        title: What it is, in a few words.
+        title: Data set, student, method and seed, for messages.
         config: Its options.
-        after: Run directory that has to be finished first, that of its teacher.
+        after: Run directory of its teacher, which has to be finished first.
         done: Whether it had been finished before.
     """
 
@@ -63,8 +63,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that a comparison runs, below one directory.
+class Grid:
+    """All runs of a comparison, in one directory.
 
     Attributes:
         teachers: Data set to the run of its teacher; empty where the teacher is given or none is needed.
@@ -84,13 +84,13 @@ class Plan:
                 yield cell.runs[seed]
 
 
-def plan(comparison: Comparison, out: Path) -> Plan:
-    """The runs of a comparison; looks at what is finished and changes nothing.
+def grid_of(comparison: Comparison, out: Path) -> Grid:
+    """The runs of a comparison, and which of them are finished; writes nothing.
 
     Raises:
         StkdError: A method or option is wrong, a teacher is missing, or a run was made with other options.
     """
-    out = Path(os.path.abspath(out))  # a run's record of its teacher must not depend on the working directory
+    out = Path(os.path.abspath(out))  # the teacher's path in a run's record must not depend on the working directory
     plugin = comparison.options.get("plugin")
     methods = {label: named_method(options["method"], plugin) for label, options in comparison.methods.items()}
     taught = [label for label, method in methods.items() if method.uses_teacher]
@@ -106,7 +106,7 @@ def plan(comparison: Comparison, out: Path) -> Plan:
         for student in comparison.students
         for label in comparison.methods
     ]
-    return Plan(out, comparison, teachers, cells)
+    return Grid(out, comparison, teachers, cells)
 
 
 def _teacher_given(comparison: Comparison) -> bool:
@@ -150,7 +150,7 @@ def _cell(
 
 def _task(title: str, config: TrainConfig | DistillConfig, after: Path | None = None) -> Task:
     done = read_result(config.out) is not None
-    if done:  # it is taken as it is, so it must have been made with the same options
+    if done:  # it is not made again, so it must have been made with the same options
         asked = with_cached_epochs(config) if isinstance(config, DistillConfig) else config
         check_unchanged(config.out / "config.yaml", plain(asked), else_give="another label, or another --out")
     return Task(title, config, after, done)

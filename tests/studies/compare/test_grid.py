@@ -11,14 +11,14 @@ import pytest
 from stkd.core.config import DistillConfig
 from stkd.core.errors import StkdError
 from stkd.core.recipes import find_recipe, read_recipe, recipes
-from stkd.studies.compare.plan import plan
-from stkd.studies.compare.spec import Comparison
+from stkd.studies.compare.grid import grid_of
+from stkd.studies.compare.recipe import Comparison
 from stkd.studies.compare.study import compare
 
 
 def configs(recipe: dict[str, Any], out: Path) -> dict[str, DistillConfig]:
     """Relative directory to config, of the students' runs."""
-    found = plan(Comparison.of(recipe), out)
+    found = grid_of(Comparison.of(recipe), out)
     runs = [t.config for cell in found.cells for t in cell.runs.values()]
     return {c.out.relative_to(out).as_posix(): c for c in runs if isinstance(c, DistillConfig)}
 
@@ -39,19 +39,19 @@ def test_layout_and_options(tiny: dict[str, Any], tmp_path: Path) -> None:
 
 def test_teacher_keeps_off_the_validation_images(tiny: dict[str, Any], tmp_path: Path) -> None:
     tiny["options"] |= {"val_fraction": 0.2, "split_seed": 3}
-    config = plan(Comparison.of(tiny), tmp_path).teachers["digits"].config
+    config = grid_of(Comparison.of(tiny), tmp_path).teachers["digits"].config
     assert (config.val_fraction, config.split_seed, config.train_images) == (0.2, 3, None)
 
 
 def test_teachers_come_first_then_seed_by_seed(tiny: dict[str, Any], tmp_path: Path) -> None:
-    tasks = list(plan(Comparison.of(tiny), tmp_path).tasks())
+    tasks = list(grid_of(Comparison.of(tiny), tmp_path).tasks())
     assert tasks[0].config.out == tmp_path / "digits" / "teacher"
     assert [t.config.seed for t in tasks[1:]] == [0, 0, 0, 1, 1, 1]
     assert [t.after for t in tasks[1:4]] == [None, tasks[0].config.out, tasks[0].config.out]
 
 
 def test_no_teacher_is_trained_where_none_is_needed(tiny: dict[str, Any], tmp_path: Path) -> None:
-    assert plan(Comparison.of({**tiny, "methods": ["ce", "mixup"], "baseline": "ce"}), tmp_path).teachers == {}
+    assert grid_of(Comparison.of({**tiny, "methods": ["ce", "mixup"], "baseline": "ce"}), tmp_path).teachers == {}
 
 
 def test_mistakes_are_found_before_anything_runs(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_mistakes_are_found_before_anything_runs(tiny: dict[str, Any], tmp_path:
         ({"teacher": None}, "method 'kd' needs a teacher; give --teacher-weights RUN, or in the recipe teacher:"),
     ]:
         with pytest.raises(StkdError, match=said):
-            plan(Comparison.of({**tiny, **change}), tmp_path)
+            grid_of(Comparison.of({**tiny, **change}), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -70,7 +70,7 @@ def test_mistakes_are_found_before_anything_runs(tiny: dict[str, Any], tmp_path:
 def test_every_shipped_recipe_builds_valid_runs(name: str, tmp_path: Path) -> None:
     file = find_recipe(name, "compare")
     recipe = {"data": "cifar100:somewhere", **read_recipe(file)}
-    found = plan(Comparison.of(recipe), tmp_path)
+    found = grid_of(Comparison.of(recipe), tmp_path)
     assert len(list(found.tasks())) == 1 + len(found.cells) * len(found.comparison.seeds)
     assert file.read_text().startswith("# ")
 
@@ -78,7 +78,7 @@ def test_every_shipped_recipe_builds_valid_runs(name: str, tmp_path: Path) -> No
 def test_finished_runs_are_taken_over_even_if_they_were_moved(tiny: dict[str, Any], tmp_path: Path) -> None:
     compare(Comparison.of(tiny), tmp_path / "here", jobs=1)
     shutil.move(tmp_path / "here", tmp_path / "there")
-    assert all(task.done for task in plan(Comparison.of(tiny), tmp_path / "there").tasks())
+    assert all(task.done for task in grid_of(Comparison.of(tiny), tmp_path / "there").tasks())
 
 
 def test_finished_run_with_other_options_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_finished_run_with_other_options_is_refused(tiny: dict[str, Any], tmp_pa
     compare(Comparison.of(tiny), tmp_path, jobs=1)
     tiny["methods"]["alone"] = "mixup"
     with pytest.raises(StkdError, match=r"seed-0 was started with method=ce, now method=mixup; .*another label"):
-        plan(Comparison.of(tiny), tmp_path)
+        grid_of(Comparison.of(tiny), tmp_path)
     (tmp_path / "digits" / "cnn2" / "alone" / "seed-0" / "config.yaml").unlink()
     with pytest.raises(StkdError, match=r"config\.yaml is missing;"):
-        plan(Comparison.of(tiny), tmp_path)
+        grid_of(Comparison.of(tiny), tmp_path)

@@ -1,4 +1,4 @@
-"""What is compared: a recipe of methods, students, data sets and seeds under one budget."""
+"""The recipe of a comparison: methods, students, data sets and seeds under one budget."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MIXING = frozenset(f.name for f in dataclasses.fields(MixOptions))
 _OF_CELL = frozenset({"data", "student", "seed", "out", "method", "generations", "devices", "strategy"})
 
 OF_METHOD = MIXING | {"method", "lr", "weight_decay", "label_smoothing", "clip_norm"}
-"""What a method may choose for itself: what it learns from, not how long or on which images."""
+"""Options that may differ between methods: what a method learns from, not how long or on which images."""
 
 SHARED = frozenset(f.name for f in dataclasses.fields(DistillConfig)) - _OF_CELL - MIXING
-"""What is the same for all."""
+"""Options that are the same for all methods."""
 
 _KEYS = ("data", "options", "teacher", "students", "seeds", "baseline", "methods")
 _LABEL = re.compile(r"\w[\w.=,+-]*")
@@ -167,7 +167,7 @@ def _teacher(value: Any) -> dict[str, Any] | None:
 def _methods(value: Any) -> dict[str, dict[str, Any]]:
     if isinstance(value, str | list | tuple):
         value = {spec.replace(":", "-"): spec for spec in items(value, "methods")}
-    found = {}
+    methods = {}
     for label, entry in _mapping_of_labels(value).items():
         options = {"method": entry} if isinstance(entry, str) else _mapping(entry, f"method {label!r}")
         if "method" not in options:
@@ -177,8 +177,8 @@ def _methods(value: Any) -> dict[str, dict[str, Any]]:
                 raise StkdError(f"method {label!r} sets {name}; the budget is the same for all: put it under options")
             if name not in OF_METHOD:
                 raise unknown(f"option of method {label!r}", name, OF_METHOD)
-        found[label] = checked(DistillConfig, options)
-    return found
+        methods[label] = checked(DistillConfig, options)
+    return methods
 
 
 def _mapping_of_labels(value: Any) -> dict[str, Any]:

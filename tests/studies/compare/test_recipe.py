@@ -8,7 +8,7 @@ import pytest
 
 from stkd.core.errors import StkdError
 from stkd.core.recipes import find_recipe, read_recipe, recipes
-from stkd.studies.compare.spec import Comparison, items
+from stkd.studies.compare.recipe import Comparison, items
 
 
 def test_long_and_short_forms_say_the_same(tiny: dict[str, Any]) -> None:
