@@ -1,4 +1,4 @@
-"""Time by part: callables are wrapped where they are found, and given back."""
+"""Time by part: functions are replaced by timed ones for a while."""
 
 from __future__ import annotations
 
