@@ -128,7 +128,7 @@ def three_epochs(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]
     """A study whose trials score as told: trial 5 begins worse than the others, though better than they end."""
 
     def scores(self: Learner, _: object) -> dict[str, dict[str, float]]:
-        assert [self.job.data.val is None, self.job.data.test is None] == [False, True]
+        assert [self.data.val is None, self.data.test is None] == [False, True]
         begin = 0.25 if self.config.out.name == "trial-5" else 0.3
         return {"val": {"top1": begin if self.state.epoch < 3 else 0.2, "nll": 1.0}}
 

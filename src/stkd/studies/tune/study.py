@@ -21,7 +21,7 @@ from ...core.errors import StkdError
 from ...core.files import write_atomic
 from ...core.processes import check_launch
 from ...data.selection import data_of
-from ...report.run import read_metrics
+from ...runs.directory import read_metrics
 from ...runs.options import check_unchanged
 from .space import Range, defaults, flags, options, ranges
 
@@ -185,8 +185,7 @@ class _Tuning:
         config = dataclasses.replace(self.config, **chosen, out=self.config.out / f"trial-{trial.number}")
         judge = self._judge(trial)
         try:
-            if (config.out / "metrics.jsonl").exists():
-                judge(read_metrics(config.out))  # an interrupted trial may have ended an epoch that was not judged yet
+            judge(_rows_so_far(config.out))  # an interrupted trial may have ended an epoch that was not judged yet
             result = run_distill(config, data=self.data, progress=False, on_epoch=judge)
         except optuna.TrialPruned as pruned:
             log.info("%s: pruned %s", title, pruned)
@@ -239,6 +238,14 @@ class _Tuning:
         if trial.state == State.COMPLETE:
             return Trial(trial.number, chosen, "finished", trial.value)
         return Trial(trial.number, chosen, "pruned" if trial.state == State.PRUNED else "failed", None)
+
+
+def _rows_so_far(run: Path) -> list[dict[str, Any]]:
+    """Metrics of the epochs that a trial has ended; none where no epoch has, and where the run will report damage."""
+    try:
+        return read_metrics(run)
+    except StkdError:
+        return []
 
 
 def _with_validation(config: DistillConfig) -> DistillConfig:
