@@ -148,3 +148,11 @@ def test_import_stays_light() -> None:
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_windows_paths_keep_their_colon(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures.parent)
+    pictures.rename(pictures.parent / "C:\\images")
+    assert open_data("folder:C:\\images").classes == ("cat", "dog")
+    with pytest.raises(StkdError, match=r"'C:\\\\images' is a path without a kind; write folder:C:\\images"):
+        open_data("C:\\images")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 import stkd
 from stkd import models
 from stkd.data import open_data
-from stkd.methods import parse
-from stkd.models.files import ModelInfo, load_model
+from stkd.methods import Setup, Tapped, View, parse
+from stkd.models.files import ModelInfo, load_model, save_model
 from stkd.teachers import LiveTeacher
 from stkd.training.features import attach
 
@@ -63,3 +64,40 @@ def test_teacher_of_other_classes_is_refused() -> None:
 def test_name_of_the_student_is_checked(name: str) -> None:
     with pytest.raises(stkd.StkdError, match="write simkd/STUDENT/WIDTH"):
         models.create(name, num_classes=3)
+
+
+@pytest.mark.parametrize("extra", [0, 3], ids=["same-classes", "more-classes"])
+@pytest.mark.parametrize("method", ["simkd", "simkd+kd"])
+def test_classifier_is_brought_into_the_order_of_the_data(
+    method: str, extra: int, teacher_run: Path, tmp_path: Path
+) -> None:
+    original, info = load_model(teacher_run)
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(0)).tolist()
+    module = models.create("cnn4", num_classes=10 + extra, in_channels=1)
+    state = original.state_dict()
+    for name in ("fc.weight", "fc.bias"):
+        other = torch.randn(extra, *state[name].shape[1:])
+        state[name] = torch.cat([other, state[name][order]])
+    module.load_state_dict(state)
+    classes = (*(f"other{i}" for i in range(extra)), *(info.classes[i] for i in order))
+    file = tmp_path / "reordered.safetensors"
+    save_model(module, file, ModelInfo("cnn4", classes, 1, 8, info.mean, info.std))
+    result = stkd.distill(None, "cnn2", "digits", method, teacher_weights=file, out=tmp_path / "run", **SMALL)
+    student, _ = load_model(result.out)
+    torch.testing.assert_close(student.fc.weight, original.fc.weight, rtol=0, atol=0)
+    torch.testing.assert_close(student.fc.bias, original.fc.bias, rtol=0, atol=0)
+
+
+def test_srrl_does_not_depend_on_the_order_of_the_teachers_classes() -> None:
+    teacher = models.create("cnn4", num_classes=5).eval()
+    reordered = copy.deepcopy(teacher)
+    reordered.fc.weight.data, reordered.fc.bias.data = (p.data.flip(0) for p in (teacher.fc.weight, teacher.fc.bias))
+    method = parse("srrl")
+    features = Tapped(pooled=(torch.randn(6, 8),)), Tapped(pooled=(torch.randn(6, 16),))
+    extras = method.build(Setup(*features, teacher, torch.zeros(6, dtype=torch.int64)))
+    batch: Any = None
+    values = [
+        method.losses(View(batch, torch.zeros(6, 5), torch.zeros(6, 5), *features, extras, model))["srrl"]
+        for model in (teacher, reordered)
+    ]
+    torch.testing.assert_close(values[0], values[1])

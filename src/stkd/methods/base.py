@@ -163,7 +163,9 @@ class Method:
             raise StkdError("this method has two stages and needs --epochs 2 or more")
         return min(max(1, round(self.preparation * epochs)), epochs - 1)
 
-    def adapt(self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor) -> tuple[nn.Module, str]:
+    def adapt(
+        self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor, classes: Tensor | None = None
+    ) -> tuple[nn.Module, str]:
         """The student that is trained and saved, and its model name; a method may put it on the teacher's classifier.
 
         Args:
@@ -171,6 +173,7 @@ class Method:
             name: Its name for `stkd.models.create`.
             teacher: The teacher's module.
             sample: Images (2, C, H, W) as the student sees them.
+            classes: int64 (C,), the data set's classes among the teacher's outputs; None where they are the same.
         """
         return student, name
 

@@ -58,9 +58,11 @@ class Combined(Method):
     def real_rows(self) -> bool:  # type: ignore[override]
         return any(part.real_rows for part in self.parts)
 
-    def adapt(self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor) -> tuple[nn.Module, str]:
+    def adapt(
+        self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor, classes: Tensor | None = None
+    ) -> tuple[nn.Module, str]:
         for part in self.parts:
-            student, name = part.adapt(student, name, teacher, sample)
+            student, name = part.adapt(student, name, teacher, sample, classes)
         return student, name
 
     def build(self, setup: Setup) -> nn.Module | None:

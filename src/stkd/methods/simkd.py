@@ -37,18 +37,22 @@ class SimKD(Method):
     def label_weight(self) -> float:
         return 0.0
 
-    def adapt(self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor) -> tuple[nn.Module, str]:
+    def adapt(
+        self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor, classes: Tensor | None = None
+    ) -> tuple[nn.Module, str]:
         head = classifier(teacher)
-        classes = classifier(student).out_features
-        if head.out_features != classes:
+        outputs = classifier(student).out_features
+        bias = head.bias if head.bias is not None else torch.zeros(head.out_features, device=head.weight.device)
+        # the teacher's rows in the order of the data set's classes, without those of other classes
+        rows = torch.arange(head.out_features) if classes is None else classes
+        rows = rows.to(head.weight.device)
+        if len(rows) != outputs:
             raise StkdError(
-                f"simkd takes over the teacher's classifier, which has {head.out_features} classes and not {classes}; "
+                f"simkd takes over the teacher's classifier, which has {head.out_features} classes and not {outputs}; "
                 "take a teacher of this data set"
             )
-        reused = ReusedClassifier(student, head.in_features, classes, sample)
-        reused.fc.load_state_dict(
-            {"weight": head.weight, "bias": head.bias if head.bias is not None else torch.zeros(classes)}
-        )
+        reused = ReusedClassifier(student, head.in_features, outputs, sample)
+        reused.fc.load_state_dict({"weight": head.weight[rows], "bias": bias[rows]})
         reused.fc.requires_grad_(False)
         return reused, f"simkd/{name}/{head.in_features}"
 

@@ -92,13 +92,14 @@ def make_student(
     module, name, options = _build(config, module, data)
     if live is not None:
         sample = torch.zeros(2, data.channels, data.size, data.size)
-        module, name = method.adapt(module, name, live.module, sample)
+        module, name = method.adapt(module, name, live.module, sample, live.class_map)
     module = module.to(fabric.device).to(memory_format=torch.channels_last)
     features, extras = attach(method, module, live, data, labels)
     if extras is not None and fabric.world_size > 1:
         raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
     identity = {"data": data.fingerprint, "teacher": "" if teacher is None else teacher.fingerprint()}
     info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options)
+    info.check()
     return Student(config, method, module, info, teacher, fabric, features, extras, identity, fast=module)
 
 
