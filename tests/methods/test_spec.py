@@ -23,6 +23,8 @@ NONE = Mix("none", 1)
         ("kd:", {}),
         ("stkd:beta=1e-3", {"beta": 1e-3}),
         ("stkd:beta=null", {"beta": None}),
+        ("stkd:beta=none", {"beta": None}),
+        ("stkd:beta=None,weight=0.5", {"beta": None, "weight": 0.5}),
         ("pkt:weight=2", {"weight": 2.0}),
         ("dkd:alpha=2", {"alpha": 2.0}),
     ],

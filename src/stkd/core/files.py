@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,21 +17,20 @@ _TEMPORARY = ".part"
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, piece by piece; it bears its name, and is on the disk, only once all was written.
+    """A file to write to, piece by piece; it appears under its name, and is on the disk, once all is written.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; what stood at `path` is untouched.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:  # with the permissions of a new file, which the user's umask decides
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -46,12 +45,12 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 def remove_temporaries(*folders: Path) -> None:
-    """Delete what `atomic_file` left behind in folders where a process was killed while it wrote."""
+    """Delete the temporary files that `atomic_file` leaves in folders when its process is killed."""
     for folder in folders:
         for path in folder.glob(f".*{_TEMPORARY}"):
             path.unlink(missing_ok=True)
 
 
 def disk_full(error: OSError) -> bool:
-    """Whether a file could not be written for want of space."""
+    """Whether a file could not be written because the disk or the quota is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

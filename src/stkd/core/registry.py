@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from .errors import StkdError, unknown
@@ -39,6 +39,7 @@ class Registry(Generic[T]):
         self.package = package
         self._entries: dict[str, Entry[T]] = {}
         self._loaded = False
+        self._failure: Exception | None = None
 
     def register(self, name: str, summary: str, paper: str = "") -> Callable[[T], T]:
         """Decorator that enters a thing under `name`.
@@ -80,11 +81,32 @@ class Registry(Generic[T]):
         return iter(self._entries)
 
     def _load(self) -> None:
+        if self._failure is not None:
+            raise self._failure  # half of the names would be a lie
         if self._loaded:
             return
-        self._loaded = True
-        root = importlib.import_module(self.package)
-        for module in sorted(m.name for m in pkgutil.walk_packages(root.__path__, f"{self.package}.")):
-            importlib.import_module(module)
-        for point in entry_points(group=self.package):
+        self._loaded = True  # the modules below may look names up while they are imported
+        try:
+            root = importlib.import_module(self.package)
+            for module in sorted(m.name for m in pkgutil.walk_packages(root.__path__, f"{self.package}.")):
+                importlib.import_module(module)
+            for point in entry_points(group=self.package):
+                self._load_installed(point)
+        except Exception as error:
+            self._failure = error
+            raise
+        except BaseException:  # interrupted
+            self._loaded = False
+            raise
+
+    def _load_installed(self, point: EntryPoint) -> None:
+        try:
             point.load()
+        except StkdError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise StkdError(
+                f"an installed package that adds to {self.package} cannot be imported ({point.value}: {reason}); "
+                "repair or uninstall it"
+            ) from error

@@ -9,17 +9,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import StkdError
-from .jpeg import decode_jpeg, jpeg_size
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
 
 __all__ = [
     "FORMATS",
@@ -55,7 +61,7 @@ class Encoded:
     Attributes:
         path: The file.
         height, width: In pixels, upright.
-        jpeg: Content of the file, where it is a JPEG for the fast decoder.
+        jpeg: Content of the file, where simplejpeg can decode it: an upright JPEG, RGB or grey.
     """
 
     path: Path
@@ -81,12 +87,21 @@ class Encoded:
             StkdError: The file cannot be read, is no image, is broken, or decodes to more pixels than Pillow's limit.
         """
         factor = next(f for f in (8, 4, 2, 1) if f <= max(1, reduction))
-        found: NDArray[np.uint8] | None = None
-        if self.jpeg is not None and channels == 3:
-            found = decode_jpeg(self.jpeg, self.height, self.width, factor)
-        if found is None:  # Pillow's judgement counts, whatever the fast decoder dislikes
-            found = _with_pillow(self.path, channels, factor)
-        return torch.from_numpy(found).permute(2, 0, 1)
+        pixels = self._fast(factor) if channels == 3 else None
+        if pixels is None:  # only Pillow can decode the file, or say what is wrong with it
+            pixels = _with_pillow(self.path, channels, factor)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def _fast(self, factor: int) -> NDArray[np.uint8] | None:
+        """Pixels (H, W, 3) by simplejpeg, None for a file that it does not take."""
+        if self.jpeg is None:
+            return None
+        smallest = {"min_height": -(-self.height // factor), "min_width": -(-self.width // factor)}
+        try:
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(self.jpeg, "RGB", **smallest, min_factor=factor)
+        except ValueError:
+            return None
+        return pixels
 
 
 def open_image(path: Path) -> Encoded:
@@ -97,13 +112,11 @@ def open_image(path: Path) -> Encoded:
     """
     with _one_line(path):
         content = path.read_bytes()
-        size = jpeg_size(content)
-        if size is not None and size[0] * size[1] <= (Image.MAX_IMAGE_PIXELS or np.inf):
-            return Encoded(path, *size, content)
-        with Image.open(path, formats=_available()) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            width, height = image.size[::-1] if turned else image.size
-        return Encoded(path, height, width, None)
+        with Image.open(BytesIO(content), formats=_available()) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+            upright_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and orientation == 1
+        return Encoded(path, height, width, content if upright_jpeg and simplejpeg is not None else None)
 
 
 def decode(path: Path, channels: int) -> Tensor:
@@ -157,6 +170,8 @@ def _one_line(path: Path) -> Iterator[None]:
         raise StkdError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
     except Image.DecompressionBombError:
         raise StkdError(f"{path} has too many pixels for one image; scale it down or remove it") from None
+    except UnidentifiedImageError:
+        raise StkdError(f"{path} is broken or no image (its format is not known); delete or replace it") from None
     except Exception as error:  # Pillow's readers raise nearly anything on broken files
         reason = " ".join(str(error).split()).replace(repr(str(path)), "it") or type(error).__name__
         raise StkdError(f"{path} is broken or no image ({reason}); delete or replace it") from None
@@ -208,6 +223,7 @@ def resized_crop(image: Tensor, top: int, left: int, height: int, width: int, si
     return batch if image.ndim == 4 else batch[0]
 
 
+@cache
 def _available() -> list[str]:
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from stkd.core.files import atomic_file, remove_temporaries, write_atomic
+
+
+@pytest.fixture(params=[0o077, 0o022, 0o002])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_permissions_are_those_of_a_new_file(umask: int, tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a.txt", "text")
+    (tmp_path / "plain.txt").write_text("text")
+    mode = stat.S_IMODE((tmp_path / "a.txt").stat().st_mode)
+    assert mode == 0o666 & ~umask == stat.S_IMODE((tmp_path / "plain.txt").stat().st_mode)
+
+
+def broken_off(path: Path, error: type[BaseException]) -> Path:
+    """Write half of a file; returns the name that the half had."""
+    with pytest.raises(error), atomic_file(path) as file:
+        _half(file, error)
+    return Path(file.name)
+
+
+def _half(file: BinaryIO, error: type[BaseException]) -> None:
+    file.write(b"half")
+    raise error
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    broken_off(path, RuntimeError)
+    assert list(tmp_path.iterdir()) == []
+    write_atomic(path, b"old")
+    broken_off(path, KeyboardInterrupt)
+    assert path.read_bytes() == b"old"
+    write_atomic(path, "neu ü")
+    assert path.read_text(encoding="utf-8") == "neu ü"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "kept.txt", "text")
+    broken_off(tmp_path / "a.txt", RuntimeError).write_bytes(b"half")  # as after a kill
+    remove_temporaries(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
