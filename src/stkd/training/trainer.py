@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from ..core.processes import check_launch
 from ..data import DataSet
 from ..runs.directory import RunDirectory
 from ..runs.result import Result
@@ -43,6 +44,7 @@ def run_jobs(
     Raises:
         StkdError: An option, a name or a file is wrong, or the jobs would not see the same samples.
     """
+    check_launch(jobs[0].config.devices)
     common_mix(jobs)  # before a directory is made
     with ExitStack() as stack:
         runs = [stack.enter_context(RunDirectory(job.config)) for job in jobs]

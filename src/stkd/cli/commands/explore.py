@@ -25,8 +25,8 @@ def run(args: Namespace) -> int:
     """Serve the page until Ctrl-C."""
     import threading
 
-    from ...serve.page import serve  # first, since it says at once if Gradio is missing
-    from ...serve import Explorer  # isort: skip
+    from ...serve import Explorer
+    from ...serve.page import serve
 
     load_given(args.plugin)
     page, address = serve(Explorer(args.run, args.data), f"stkd explore: {args.run}", args.port)
