@@ -117,9 +117,11 @@ def test_second_call_makes_nothing_and_says_the_same(out: Path, recipe_file: Pat
     assert "was started with ema=0.5, now ema=None" in answer.err
 
 
-def test_flags_alone(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
+def test_flags_alone(teacher_run: Path, tmp_path: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     answer = stkd(
-        *("compare", "--data", "digits", "--teacher-weights", teacher_run, "--methods", "kd,stkd:beta=2,weight=0.5"),
+        *("compare", "--data", "digits", "--teacher-weights", teacher_run.name),
+        *("--methods", "kd,stkd:beta=2,weight=0.5"),
         *("--students", "cnn2,cnn4", "--seeds", "1", "--epochs", "1", "--train-images", "64", "--precision", "32"),
         *("--out", tmp_path / "out", "--jobs", "1"),
     )
@@ -130,7 +132,8 @@ def test_flags_alone(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
     ]
     assert found["cells"][1]["paired"] is None, "one seed says nothing about differences"
     assert found["cells"][0]["std"]["top1"] is None
-    assert found["teachers"]["digits"]["path"] == str(teacher_run)
+    assert found["teachers"]["digits"]["path"] == f"../{teacher_run.name}", "found wherever the page is made"
+    assert "No predictions of" not in (tmp_path / "out" / "report.html").read_text()
     assert not (tmp_path / "out" / "digits" / "teacher").exists()
 
 

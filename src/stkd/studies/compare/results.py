@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,8 @@ def _run(grid: Grid, seed: int, task: Task) -> dict[str, Any]:
 
 
 def _path(grid: Grid, path: Path) -> str:
-    """Relative to the comparison's directory where it lies inside."""
-    return path.relative_to(grid.out).as_posix() if path.is_relative_to(grid.out) else str(path)
+    """Relative to the comparison's directory, wherever the command was given."""
+    return Path(os.path.relpath(path, grid.out)).as_posix()
 
 
 def _size(run: Path) -> dict[str, int | None]:
