@@ -88,13 +88,13 @@ def check_unchanged(file: Path, now: Mapping[str, Any], *, else_give: str = "ano
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        options = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError):
-        found = None
-    if not isinstance(found, dict):
+        options = None
+    if not isinstance(options, dict):
         what = "damaged" if file.exists() else "missing"
         raise StkdError(f"{file} is {what}; give another --out, or delete {file.parent}")
-    return found
+    return options
 
 
 def _same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
