@@ -30,8 +30,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from stkd.data import DataSet, ImageFiles, Split
+from stkd.data.channel_stats import IMAGENET_MEAN, IMAGENET_STD
 from stkd.data.loader import TrainLoader
-from stkd.data.stats import IMAGENET_MEAN, IMAGENET_STD
 from stkd.mixing import Mix
 from stkd.runs.environment import environment
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core.errors import StkdError
 from ..core.files import write_atomic
-from .cache import cache_folder
+from .decoded_cache import cache_folder
 
 __all__ = ["digest_files", "digest_names", "fingerprint"]
 

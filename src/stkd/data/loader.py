@@ -16,9 +16,9 @@ from torch import Tensor
 from ..mixing import Mix, Parts, blend, mix_images, mix_labels
 from .augment import resized_crop, shifted, shifts
 from .base import Augment, DataSet, ImageFiles, Split
-from .files import FileStream, centred
-from .fused import virtual
-from .memory import BatchMemory
+from .batch_buffers import BatchMemory
+from .device_batches import virtual
+from .file_stream import FileStream, centred
 from .plan import StepPlan, joined, plan_epoch, steps_per_epoch
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]

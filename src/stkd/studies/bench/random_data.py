@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...data import DataSet, Split
-from ...data.arrays import augment_for
+from ...data.image_arrays import augment_for
 
 __all__ = ["random_data"]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import StkdError
-from .arrays import augment_for, resize_images
-from .base import DataSet, Request, Split, sources
-from .checks import fine_only, folder_of
-from .digest import digest_files, fingerprint
-from .idx import read_idx
-from .stats import channel_stats
+from ...core.errors import StkdError
+from ..base import DataSet, Request, Split, sources
+from ..channel_stats import channel_stats
+from ..digest import digest_files, fingerprint
+from ..idx import read_idx
+from ..image_arrays import augment_for, resize_images
+from ..request_checks import fine_only, folder_of
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 

@@ -15,7 +15,7 @@ from stkd.core.errors import StkdError
 from stkd.data import ImageFiles
 from stkd.data.augment import resized_boxes
 from stkd.data.decode import decode, open_image, resized_crop
-from stkd.data.files import FileStream, centred
+from stkd.data.file_stream import FileStream, centred
 from stkd.data.plan import plan_epoch
 from stkd.mixing import Mix
 

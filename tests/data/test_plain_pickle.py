@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stkd.data.unpickle import load_plain
+from stkd.data.plain_pickle import load_plain
 
 
 class Attack:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import StkdError
-from .arrays import augment_for
-from .base import DataSet, Request, Split, sources
-from .checks import fine_only, folder_of
-from .digest import digest_files, fingerprint
-from .image_files import list_images, load_images
-from .splits import take
-from .stats import IMAGENET_MEAN, IMAGENET_STD
+from ...core.errors import StkdError
+from ..base import DataSet, Request, Split, sources
+from ..channel_stats import IMAGENET_MEAN, IMAGENET_STD
+from ..digest import digest_files, fingerprint
+from ..image_arrays import augment_for
+from ..image_tree import list_images, load_images
+from ..request_checks import fine_only, folder_of
+from ..splits import take
 
 FOLDER = "tiny-imagenet-200"
 SIZE = 64

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from stkd.core.errors import StkdError
-from stkd.data import cifar, open_data
+from stkd.data import open_data
+from stkd.data.datasets import cifar
 
 CIFAR10 = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stkd.core.errors import StkdError
-from stkd.data import UNLABELLED, ImageFiles, Request, image_files, open_data, sources
-from stkd.data.image_files import list_images
-from stkd.data.stats import IMAGENET_MEAN, channel_stats
+from stkd.data import UNLABELLED, ImageFiles, Request, image_tree, open_data, sources
+from stkd.data.channel_stats import IMAGENET_MEAN, channel_stats
+from stkd.data.image_tree import list_images
 
 COLOURS = {"cat": (200, 40, 40), "dog": (40, 200, 40), "eel": (40, 40, 200)}
 
@@ -201,7 +201,7 @@ def test_large_sets_stay_on_disk(tmp_path: Path, save_image, monkeypatch: pytest
     fill(tmp_path / "train", save_image, 4)
     fill(tmp_path / "val", save_image, 2)
     stored = open_data(f"folder:{tmp_path}", image_size=24)
-    monkeypatch.setattr(image_files, "STORE_LIMIT", 18 * 3 * 24 * 24 - 1)
+    monkeypatch.setattr(image_tree, "STORE_LIMIT", 18 * 3 * 24 * 24 - 1)
     data = open_data(f"folder:{tmp_path}", image_size=24)
     assert isinstance(data.train.images, ImageFiles)
     assert data.train.images.names[:2] == ("train/cat/0.png", "train/cat/1.png")
@@ -219,7 +219,7 @@ def test_second_opening_decodes_nothing(tmp_path: Path, save_image, monkeypatch:
     fill(tmp_path / "train", save_image, 4, size=(32, 32))
     fill(tmp_path / "test", save_image, 2, size=(32, 32))
     first = open_data(f"folder:{tmp_path}")
-    monkeypatch.setattr(image_files, "decode_square", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(image_tree, "decode_square", lambda *_: pytest.fail("decoded again"))
     again = open_data(f"folder:{tmp_path}")
     assert isinstance(again.train.images, np.memmap)
     np.testing.assert_array_equal(again.train.images, first.train.images)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import StkdError
-from .arrays import augment_for, resize_images
-from .base import DataSet, Request, Split, sources
-from .cache import cached
-from .checks import existing, fine_only
-from .digest import digest_files, fingerprint
-from .unpickle import load_plain
+from ...core.errors import StkdError
+from ..base import DataSet, Request, Split, sources
+from ..decoded_cache import cached
+from ..digest import digest_files, fingerprint
+from ..image_arrays import augment_for, resize_images
+from ..plain_pickle import load_plain
+from ..request_checks import existing, fine_only
 
 Records = dict[str, dict[str, Any]]
 """What the files hold, by file and key."""

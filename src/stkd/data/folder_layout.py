@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import StkdError
-from .arrays import augment_for
 from .base import UNLABELLED, DataSet, ImageFiles, Request, Split
-from .cache import cached
+from .channel_stats import IMAGENET_MEAN, IMAGENET_STD, channel_stats
+from .decoded_cache import cached
 from .digest import fingerprint
-from .image_files import ImageTree, load_images
+from .image_arrays import augment_for
+from .image_tree import ImageTree, load_images
 from .splits import hold_out, take
-from .stats import IMAGENET_MEAN, IMAGENET_STD, channel_stats
 
 __all__ = ["Part", "open_trees"]
 

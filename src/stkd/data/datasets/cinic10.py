@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.errors import StkdError
-from .base import DataSet, Request, sources
-from .checks import fine_only, folder_of
-from .image_files import list_images
-from .trees import Part, open_trees
+from ...core.errors import StkdError
+from ..base import DataSet, Request, sources
+from ..folder_layout import Part, open_trees
+from ..image_tree import list_images
+from ..request_checks import fine_only, folder_of
 
 FOLDER = "CINIC-10"
 SIZE = 32

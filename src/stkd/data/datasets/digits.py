@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import StkdError
-from .arrays import resize_images
-from .base import DataSet, Request, Split, sources
-from .checks import fine_only
-from .digest import fingerprint
-from .splits import draw_stratified, take
-from .stats import channel_stats
+from ...core.errors import StkdError
+from ..base import DataSet, Request, Split, sources
+from ..channel_stats import channel_stats
+from ..digest import fingerprint
+from ..image_arrays import resize_images
+from ..request_checks import fine_only
+from ..splits import draw_stratified, take
 
 TEST_IMAGES = 500
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from stkd.core.errors import StkdError
-from stkd.data import cache as module
+from stkd.data import decoded_cache as module
 from stkd.data import digest
-from stkd.data.cache import cache_folder, cached
+from stkd.data.decoded_cache import cache_folder, cached
 from stkd.data.digest import digest_files, digest_names, fingerprint
 
 ARRAYS = {"images": np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2), "names": np.array(["é", "b"])}
@@ -124,7 +124,7 @@ def test_interruption_leaves_nothing_behind(cache: Path, monkeypatch: pytest.Mon
 def test_several_processes_at_once(cache: Path) -> None:
     script = """
 import sys, numpy as np
-from stkd.data.cache import cached
+from stkd.data.decoded_cache import cached
 for key in range(30):
     a = cached(str(key), ("x",), lambda: {"x": np.full(5000, key)})["x"]
     assert (a == key).all() and a.shape == (5000,)

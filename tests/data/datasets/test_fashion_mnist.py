@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stkd.core.errors import StkdError
-from stkd.data import fashion_mnist, open_data
+from stkd.data import open_data
+from stkd.data.datasets import fashion_mnist
 from stkd.data.idx import read_idx
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stkd.core.errors import StkdError
-from stkd.data import stats
-from stkd.data.arrays import augment_for, resize_images
+from stkd.data import channel_stats
+from stkd.data.image_arrays import augment_for, resize_images
 
 
 @settings(max_examples=30, deadline=None)
@@ -15,15 +15,15 @@ from stkd.data.arrays import augment_for, resize_images
 def test_stats_equal_numpys_whatever_the_chunk(seed: int, count: int, channels: int, chunk: int) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (count, channels, 5, 7), dtype=np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "CHUNK_VALUES", chunk)
-        mean, std = stats.channel_stats(images)
+        patch.setattr(channel_stats, "CHUNK_VALUES", chunk)
+        mean, std = channel_stats.channel_stats(images)
     scaled = images.astype(np.float64) / 255
     np.testing.assert_allclose(mean, scaled.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(std, scaled.std((0, 2, 3)), rtol=1e-9)
 
 
 def test_constant_images_can_still_be_divided_by_their_std() -> None:
-    mean, std = stats.channel_stats(np.full((3, 1, 4, 4), 51, np.uint8))
+    mean, std = channel_stats.channel_stats(np.full((3, 1, 4, 4), 51, np.uint8))
     assert mean == pytest.approx((0.2,))
     assert std == (1 / 255,)
 

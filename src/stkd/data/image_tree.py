@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import StkdError
-from .arrays import STORE_LIMIT
 from .base import ImageFiles
-from .cache import cached
 from .decode import decode_square, image_suffixes
+from .decoded_cache import cached
 from .digest import digest_files, digest_names, fingerprint
+from .image_arrays import STORE_LIMIT
 
 __all__ = ["ImageTree", "list_images", "load_images"]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import StkdError
-from .base import DataSet, Request, sources
-from .cache import cached
-from .checks import fine_only, folder_of
-from .decode import pixel_size
-from .digest import digest_files, fingerprint
-from .image_files import list_images
-from .trees import Part, open_trees
+from ...core.errors import StkdError
+from ..base import DataSet, Request, sources
+from ..decode import pixel_size
+from ..decoded_cache import cached
+from ..digest import digest_files, fingerprint
+from ..folder_layout import Part, open_trees
+from ..image_tree import list_images
+from ..request_checks import fine_only, folder_of
 
 DEFAULT_SIZE = 224
 SMALL = 64

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from stkd.data.memory import BatchMemory
+from stkd.data.batch_buffers import BatchMemory
 
 
 def test_is_used_again_once_nothing_shows_it() -> None:
