@@ -25,6 +25,13 @@ def at(student_features: Features, teacher_features: Features, *, p: int = 2) ->
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.arange(16.0).view(2, 2, 2, 2) / 16  # (B, C, H, W)
+        >>> teacher = student.square()
+        >>> round(at(student, teacher).item(), 3)
+        0.008
+
     Source: Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017, section 3.1;
     the mean over positions is the CRD benchmark's.
     """

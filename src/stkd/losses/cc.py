@@ -25,6 +25,13 @@ def cc(student_features: Features, teacher_features: Features) -> Tensor:
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # (B, D)
+        >>> teacher = torch.tensor([[2.0, 0.0], [1.0, 1.0], [1.0, 3.0]])
+        >>> round(cc(student, teacher).item(), 3)
+        0.5
+
     Source: Peng et al., Correlation Congruence for Knowledge Distillation, ICCV 2019, in the form that the CRD
     benchmark (Tian et al., ICLR 2020) compares with, which differs from the paper's kernel.
     """

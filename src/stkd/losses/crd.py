@@ -29,6 +29,12 @@ def crd(student_scores: Tensor, teacher_scores: Tensor, *, num_samples: int) -> 
     Returns:
         Scalar.
 
+    Example:
+        >>> import torch
+        >>> scores = torch.tensor([[2.0, 0.1, 0.1], [1.0, 0.2, 0.1]])  # (B, 1 + K), the positive pair first
+        >>> round(crd(scores, scores, num_samples=100).item(), 3)
+        7.803
+
     Source: Tian et al., Contrastive Representation Distillation, ICLR 2020, section 3.1, and its implementation
     notes for the memory and NCE.
     """

@@ -27,6 +27,15 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> mixed = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.6, 0.4]])
+        >>> round(cross_entropy(logits, torch.tensor([0, 1])).item(), 3)
+        0.48
+        >>> round(cross_entropy(logits, mixed).item(), 3)
+        0.83
+
     Source: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7 (smoothing);
     Zhang et al., mixup, ICLR 2018 (mixed labels).
     """

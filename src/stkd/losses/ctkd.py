@@ -20,6 +20,12 @@ def ctkd_strength(epoch: float, epochs: int = 10) -> float:
     Returns:
         lambda in [0, 1], for `LearnedTemperature`.
 
+    Example:
+        >>> ctkd_strength(0)
+        0.0
+        >>> ctkd_strength(20)
+        1.0
+
     Source: Li et al., Curriculum Temperature for Knowledge Distillation, AAAI 2023 (cosine schedule).
     """
     return (1 - math.cos(math.pi * min(epoch / epochs, 1.0))) / 2

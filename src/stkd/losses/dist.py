@@ -37,6 +37,13 @@ def dist(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(dist(student, teacher).item(), 3)
+        0.025
+
     Source: Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022 (L_inter, L_intra).
     """
     student, teacher = soften(student_logits, teacher_logits, temperature, standardize)

@@ -30,6 +30,13 @@ def reverse_kl(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(reverse_kl(student, teacher).item(), 3)
+        0.113
+
     Source: Gu et al., MiniLLM, ICLR 2024 (there for sequences).
     """
     student, teacher = soften(student_logits, teacher_logits, temperature, standardize)
@@ -53,6 +60,13 @@ def js(
 
     Raises:
         StkdError: The shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(js(student, teacher).item(), 3)
+        0.028
 
     Source: Lin, Divergence Measures Based on the Shannon Entropy, IEEE Trans. Inf. Theory 37, 1991.
     """
@@ -78,6 +92,13 @@ def mse(student_logits: Tensor, teacher_logits: Tensor, *, standardize: bool = F
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(mse(student, teacher).item(), 3)
+        1.5
+
     Source: Kim et al., Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge Distillation,
     IJCAI 2021.
     """
@@ -98,6 +119,13 @@ def cosine(student_logits: Tensor, teacher_logits: Tensor, *, standardize: bool 
 
     Raises:
         StkdError: The shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(cosine(student, teacher).item(), 3)
+        0.058
     """
     student, teacher = soften(student_logits, teacher_logits, standardize=standardize)
     return (1 - F.cosine_similarity(student, teacher, dim=1)).mean()

@@ -39,6 +39,14 @@ def dkd(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> labels = torch.tensor([0, 1])
+        >>> round(dkd(student, teacher, labels).item(), 3)
+        0.571
+
     Source: Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, equation 7.
     """
     return stkd(

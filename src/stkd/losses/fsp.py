@@ -30,6 +30,13 @@ def fsp(student_features: Sequence[Tensor], teacher_features: Sequence[Tensor]) 
     Raises:
         StkdError: The shapes do not fit or there is one layer only.
 
+    Example:
+        >>> import torch
+        >>> student = [torch.arange(8.0).view(1, 2, 2, 2) / 8, torch.ones(1, 3, 2, 2)]  # two stages (B, C, H, W)
+        >>> teacher = [student[0].square(), student[1]]
+        >>> round(fsp(student, teacher).item(), 3)
+        0.028
+
     Source: Yim et al., A Gift from Knowledge Distillation, CVPR 2017; the mean over the entries is the CRD benchmark's.
     """
     layers = pairs(student_features, teacher_features, ndim=4)

@@ -30,6 +30,13 @@ def inter_instance(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(inter_instance(student, teacher, temperature=1.0).item(), 3)
+        0.112
+
     Source: ours; the form follows Tung and Mori, Similarity-Preserving Knowledge Distillation, ICCV 2019.
     """
     student, teacher = soften(student_logits, teacher_logits, temperature, standardize)

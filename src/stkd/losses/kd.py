@@ -27,6 +27,13 @@ def kd(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(kd(student, teacher).item(), 3)
+        0.111
+
     Source: Hinton et al., Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2.
     """
     student, teacher = soften(student_logits, teacher_logits, temperature, standardize)

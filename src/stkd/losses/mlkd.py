@@ -26,6 +26,13 @@ def mlkd_batch(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(mlkd_batch(student, teacher, temperature=1.0).item(), 3)
+        0.047
+
     Source: Jin et al., Multi-Level Logit Distillation, CVPR 2023 (batch level).
     """
     student, teacher = soften(student_logits, teacher_logits, temperature, standardize)
@@ -49,6 +56,13 @@ def mlkd_class(
 
     Raises:
         StkdError: The shapes do not fit.
+
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> round(mlkd_class(student, teacher, temperature=1.0).item(), 3)
+        0.032
 
     Source: Jin et al., Multi-Level Logit Distillation, CVPR 2023 (class level).
     """

@@ -38,6 +38,14 @@ def nkd(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> labels = torch.tensor([0, 1])
+        >>> round(nkd(student, teacher, labels).item(), 3)
+        1.312
+
     Source: Yang et al., From Knowledge Distillation to Self-Knowledge Distillation, ICCV 2023 (L_NKD).
     """
     student, teacher = soften(student_logits, teacher_logits, 1.0, standardize)

@@ -24,6 +24,13 @@ def nst(student_features: Features, teacher_features: Features) -> Tensor:
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.arange(16.0).view(2, 2, 2, 2) / 16  # (B, C, H, W)
+        >>> teacher = student.square()
+        >>> round(nst(student, teacher).item(), 3)
+        0.039
+
     Source: Huang and Wang, Like What You Like: Knowledge Distill via Neuron Selectivity Transfer, arXiv 1707.01219
     (polynomial kernel).
     """

@@ -30,6 +30,14 @@ def ofd(student_features: Features, teacher_features: Features, *, margin: Tenso
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.arange(16.0).view(2, 2, 2, 2) / 16  # (B, C, H, W)
+        >>> teacher = student.square()
+        >>> margin = torch.tensor([-0.5, -0.5])  # (C,)
+        >>> round(ofd(student, teacher, margin=margin).item(), 3)
+        0.267
+
     Source: Heo et al., A Comprehensive Overhaul of Feature Distillation, ICCV 2019, section 3.
     """
     layers = pairs(student_features, teacher_features, ndim=4)

@@ -27,6 +27,13 @@ def pkt(student_features: Features, teacher_features: Features) -> Tensor:
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # (B, D)
+        >>> teacher = torch.tensor([[2.0, 0.0], [1.0, 1.0], [1.0, 3.0]])
+        >>> round(pkt(student, teacher).item(), 3)
+        0.009
+
     Source: Passalis and Tefas, Learning Deep Representations with Probabilistic Knowledge Transfer, ECCV 2018.
     """
     return torch.stack([_layer(s, t) for s, t in pairs(student_features, teacher_features)]).sum()

@@ -28,6 +28,13 @@ def reviewkd(student_features: Features, teacher_features: Features) -> Tensor:
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.arange(16.0).view(2, 2, 2, 2) / 16  # (B, C, H, W)
+        >>> teacher = student.square()
+        >>> round(reviewkd(student, teacher).item(), 3)
+        0.033
+
     Source: Chen et al., Distilling Knowledge via Knowledge Review, CVPR 2021, section 3.3 (HCL).
     """
     return torch.stack([_layer(s, t) for s, t in pairs(student_features, teacher_features, ndim=4)]).sum()

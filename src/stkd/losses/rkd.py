@@ -34,6 +34,13 @@ def rkd(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # (B, D)
+        >>> teacher = torch.tensor([[2.0, 0.0], [1.0, 1.0], [1.0, 3.0]])
+        >>> round(rkd(student, teacher).item(), 3)
+        6.996
+
     Source: Park et al., Relational Knowledge Distillation, CVPR 2019, sections 3.2.1 and 3.2.2.
     """
 

@@ -23,6 +23,13 @@ def simkd(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.arange(16.0).view(2, 2, 2, 2) / 16  # (B, C, H, W)
+        >>> teacher = student.square()
+        >>> round(simkd(student, teacher).item(), 3)
+        0.033
+
     Source: Chen et al., Knowledge Distillation with the Reused Teacher Classifier, CVPR 2022 (L_SimKD).
     """
     return fitnet(student_features, teacher_features)

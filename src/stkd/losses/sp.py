@@ -24,6 +24,13 @@ def sp(student_features: Features, teacher_features: Features) -> Tensor:
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # (B, D)
+        >>> teacher = torch.tensor([[2.0, 0.0], [1.0, 1.0], [1.0, 3.0]])
+        >>> round(sp(student, teacher).item(), 3)
+        0.066
+
     Source: Tung and Mori, Similarity-Preserving Knowledge Distillation, ICCV 2019, section 3.
     """
     layers = pairs(student_features, teacher_features)

@@ -29,6 +29,15 @@ def srrl(
     Raises:
         StkdError: The shapes do not fit.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])  # (B, D)
+        >>> teacher = torch.tensor([[2.0, 0.0], [1.0, 1.0], [1.0, 3.0]])
+        >>> classifier = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])  # the frozen weights of the teacher
+        >>> logits = {"student_logits": student @ classifier.T, "teacher_logits": teacher @ classifier.T}
+        >>> round(srrl(student, teacher, **logits).item(), 3)
+        3.0
+
     Source: Yang et al., Knowledge Distillation via Softmax Regression Representation Learning, ICLR 2021
     (L_FM and L_SR, the latter as squared error of the logits).
     """

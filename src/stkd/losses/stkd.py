@@ -80,6 +80,16 @@ def stkd(
     Raises:
         StkdError: The shapes do not fit, or the decoupled form has no labels.
 
+    Example:
+        >>> import torch
+        >>> student = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]])  # (B, C)
+        >>> teacher = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+        >>> labels = torch.tensor([[0.7, 0.3, 0.0], [0.0, 1.0, 0.0]])  # mixed
+        >>> round(stkd(student, teacher).item(), 3)
+        0.111
+        >>> round(stkd(student, teacher, labels, beta=2.0).item(), 3)
+        0.199
+
     Source: Zhao et al., Multi-instance semantic similarity transferring for knowledge distillation,
     Knowledge-Based Systems 256, 2022, 109832. The decoupled form for several instances is ours.
     """
