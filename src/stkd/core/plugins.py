@@ -13,7 +13,7 @@ __all__ = ["load_plugin"]
 
 
 def load_plugin(path: Path) -> None:
-    """Run a Python file once, for what it registers.
+    """Execute a Python file once, so that it can register methods, models and data sets.
 
     Args:
         path: The file; it is executed with the rights of this process.

@@ -1,4 +1,4 @@
-"""Things found by name: adding one is adding a file, since every module of the package is imported on first look-up."""
+"""Registries by name; every module of a package is imported at the first look-up, so that adding a file adds a name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A registered thing: its name, one line about it, where it was published, and the thing itself."""
+    """A registered object: its name, a one-line summary, where it was published, and the object."""
 
     name: str
     summary: str
@@ -27,10 +27,10 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Name to thing, filled by the modules of `package` and by the entry points of a group of the same name.
+    """A mapping of names to objects, filled by the modules of `package` and the entry points of that group.
 
     Args:
-        kind: What one entry is, in words, for messages ("method").
+        kind: What one entry is called in messages ("method").
         package: Dotted package whose modules register entries when imported; also the entry-point group.
     """
 
@@ -42,7 +42,7 @@ class Registry(Generic[T]):
         self._failure: Exception | None = None
 
     def register(self, name: str, summary: str, paper: str = "") -> Callable[[T], T]:
-        """Decorator that enters a thing under `name`.
+        """Decorator that registers an object under `name`.
 
         Raises:
             StkdError: The name is taken.
@@ -62,7 +62,7 @@ class Registry(Generic[T]):
         return list(self._entries.values())
 
     def get(self, name: str) -> T:
-        """The thing called `name`.
+        """The object called `name`.
 
         Raises:
             StkdError: There is none; names the nearest.

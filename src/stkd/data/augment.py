@@ -1,4 +1,4 @@
-"""Training augmentation of a whole batch at once, from numbers drawn before."""
+"""Training augmentation of whole batches, from random numbers that were drawn before."""
 
 from __future__ import annotations
 

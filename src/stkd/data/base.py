@@ -1,4 +1,4 @@
-"""What every data source returns: splits of uint8 images with labels, and the facts needed to train on them."""
+"""Data sets: splits of uint8 images with labels, and what else is needed to train on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory for batches on the CPU that is used again once no tensor shows it."""
+"""Buffers for batches on the CPU that are reused once no tensor refers to them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _ALIGNMENT = 64  # bytes
 
 
 class BatchMemory:
-    """Gives out float32 memory, by preference such as was given out before and is free again.
+    """A pool of float32 buffers.
 
-    Large tensors are new pages of memory each time, and the system's filling of those takes longer than the
-    computation of a batch of 224 x 224 pixels. A buffer is free when the last tensor that shares its storage is gone,
-    so that whoever keeps a batch keeps it unchanged.
+    Every new large tensor is made of new memory pages, and the operating system takes longer to clear these than a
+    batch of 224 x 224 pixels takes to compute. A buffer is free again when the last tensor that shares its storage is
+    deleted, so that a batch that is kept stays unchanged.
 
     Args:
-        at_once: Batches that are made together. Two more are kept: the one at work, and one that autograd may hold on
-            to.
+        at_once: Batches that are made together. Two more buffers are kept: for the batch in use, and for one that
+            autograd may still refer to.
     """
 
     def __init__(self, at_once: int = 1) -> None:
@@ -32,7 +32,7 @@ class BatchMemory:
         self._buffers: list[tuple[NDArray[np.float32], weakref.ref[NDArray[np.float32]]]] = []
 
     def take(self, *shape: int) -> Tensor:
-        """A tensor of this shape with arbitrary values."""
+        """An uninitialised tensor of this shape."""
         size = math.prod(shape)
         free = (i for i, (buffer, shown) in enumerate(self._buffers) if buffer.size == size and shown() is None)
         place = next(free, None)

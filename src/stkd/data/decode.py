@@ -78,7 +78,7 @@ class Encoded:
         Args:
             channels: 1 for grey, 3 for RGB.
             reduction: By how much the image may come smaller. JPEGs are decoded to the next larger one of 1, 1/2, 1/4
-                and 1/8 of their size, which spares most of the work; other formats come in full.
+                and 1/8 of their size, which saves most of the work; other formats come in full.
 
         Returns:
             uint8 tensor (channels, H, W), its channels last in memory.
@@ -163,7 +163,7 @@ def _with_pillow(path: Path, channels: int, factor: int) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def _one_line(path: Path) -> Iterator[None]:
-    """Whatever is wrong with a file, in one line."""
+    """Turn every error about a file into one line."""
     try:
         yield
     except (FileNotFoundError, PermissionError) as error:
@@ -217,7 +217,7 @@ def resized_crop(image: Tensor, top: int, left: int, height: int, width: int, si
     image = image[..., top : top + height, left : left + width]
     if height == width == size:
         return image
-    # so placed, the new dimension leaves torch the sight of channels that are last, which it resizes twice as fast
+    # placed here, the new dimension keeps channels last in memory, which torch resizes twice as fast
     batch = image if image.ndim == 4 else image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
     batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
     return batch if image.ndim == 4 else batch[0]

@@ -1,4 +1,4 @@
-"""Decoded arrays kept on disk, so that the next start maps them into memory instead of decoding again."""
+"""Decoded images on disk, which the next start maps into memory instead of decoding again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual samples straight out of a set in memory: gather, shift, mirror, mix and normalise as one expression.
+"""Virtual samples from a data set in device memory: gather, shift, flip, mix and normalise in one expression.
 
 Every pixel of the result is computed from its K source pixels alone, so that torch.compile makes one kernel of it that
 reads each source pixel once. For GPUs; on a CPU copying rows of pixels is faster.

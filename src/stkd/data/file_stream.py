@@ -1,4 +1,4 @@
-"""Batches of image files as uint8 pixels, decoded ahead of the step by worker processes."""
+"""Batches of image files as uint8 pixels, decoded in advance by worker processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Key = tuple[int, int]
 class FileStream:
     """Training batches of files, the same for a key whenever they are asked for.
 
-    The workers live as long as the stream, and read on into the next epoch while the loop evaluates the last.
+    The workers live as long as the stream and decode images of the next epoch while the last one is evaluated.
 
     Args:
         files: The images.

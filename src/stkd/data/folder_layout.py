@@ -1,4 +1,4 @@
-"""A data set out of folders of images: one tree for each split, or one tree that is split here."""
+"""Data sets from folders of images: a tree for each split, or one tree that is split here."""
 
 from __future__ import annotations
 

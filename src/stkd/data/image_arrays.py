@@ -1,4 +1,4 @@
-"""Shared by the sources whose images come as one array of equal squares."""
+"""Arrays of equal square images: resizing, and the augmentation that suits their size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared by the sources whose images are files: find them in a folder tree, then decode and store them."""
+"""Images in a tree of folders: listed, and decoded into one stored array."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ImageTree:
 
 
 def list_images(root: Path, folder: str = "") -> ImageTree:
-    """Find the images below a folder; hidden files and files of other kinds are passed over.
+    """Find the images below a folder; hidden files and files of other kinds are ignored.
 
     Args:
         root: Folder of the data set.
@@ -134,7 +134,7 @@ def _visit(
 
 
 def _seen(others: Counter[str]) -> str:
-    """What there was instead of images."""
+    """The other files, for a message."""
     return f" (files found: {', '.join(f'{n} {suffix}' for suffix, n in others.most_common(3))})" if others else ""
 
 

@@ -120,13 +120,13 @@ class TrainLoader:
                 yield made.pop()
 
     def with_mix(self, mix: Mix) -> TrainLoader:
-        """The same images in the same order, cropped and flipped alike, but mixed otherwise."""
+        """A loader of the same images in the same order, with the same crops and flips, but another mixing."""
         other = copy.copy(self)
         other.mix, other._plan = mix, partial(self._plan, mix=mix)
         return other
 
     def compile(self) -> None:
-        """On a GPU make one kernel of what makes a batch; where that fails, it stays as it is, with a note."""
+        """Compile the making of a batch into one kernel on a GPU; if that fails, warn and stay uncompiled."""
         if not self._fused or self._virtual is not virtual:
             return
         self._virtual = torch.compile(virtual, dynamic=False)

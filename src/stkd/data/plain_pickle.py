@@ -1,4 +1,4 @@
-"""Read pickles of plain containers and numpy arrays, and nothing else: a foreign pickle must not run code."""
+"""Reading pickles of containers and numpy arrays, and of nothing else, so that no pickle can run code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_plain(content: bytes) -> Any:
         content: A pickle, of Python 2 (whose strings become bytes) or 3.
 
     Raises:
-        pickle.UnpicklingError: It is broken, or names anything else; nothing of it was called.
+        pickle.UnpicklingError: It is broken, or names anything else, which is then not called.
     """
     try:
         return _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()

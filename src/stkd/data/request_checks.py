@@ -1,4 +1,4 @@
-"""What every source checks about its request, with one wording."""
+"""Checks of paths and options that the data sources share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["existing", "fine_only", "folder_of"]
 
 
 def existing(kind: str, path: Path | None) -> Path:
-    """The path of a source that cannot do without one.
+    """The path of a source that needs one.
 
     Raises:
         StkdError: None was given, or nothing is there.
@@ -29,7 +29,7 @@ def existing(kind: str, path: Path | None) -> Path:
 
 
 def folder_of(kind: str, path: Path | None) -> Path:
-    """The same, for a source that reads a folder."""
+    """The path of a source that reads a folder; raises as `existing`."""
     path = existing(kind, path)
     if not path.is_dir():
         raise StkdError(f"{kind}: {path} is a file; give the folder of the unpacked data set")

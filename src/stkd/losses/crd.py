@@ -95,7 +95,7 @@ class CRDMemory(nn.Module):
 
         Args:
             student_features: (B, D), or maps, which are flattened.
-            teacher_features: Alike.
+            teacher_features: (B, D) of the teacher, likewise.
             contrast: (B, 1 + K) int64, indices into the training set: the sample itself, then its negatives.
 
         Returns:

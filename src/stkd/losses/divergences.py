@@ -1,4 +1,4 @@
-"""Other ways to compare two predictions: Jensen-Shannon, reverse KL, squared error and cosine of the logits."""
+"""Other divergences of two predictions: Jensen-Shannon, reverse KL, squared error and cosine of the logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every loss on features shares: lists of layers, shape checks, precision and equal spatial sizes."""
+"""Shared by the losses on features: lists of layers, shape checks, precision and equal spatial sizes."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def same_channels(student: Tensor, teacher: Tensor) -> None:
-    """See that both features have the same number of channels.
+    """Check that both features have the same number of channels.
 
     Raises:
-        StkdError: They have not.
+        StkdError: They do not.
     """
     if student.shape[1] != teacher.shape[1]:
         raise StkdError(

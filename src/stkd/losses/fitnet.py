@@ -52,7 +52,7 @@ class FitNetRegressor(nn.Module):
 
     Args:
         student_shape: (B, D) or (B, C, H, W).
-        teacher_shape: Alike.
+        teacher_shape: The same of the teacher's layer.
 
     Source: the CRD benchmark's regressor (Tian et al., ICLR 2020).
     """

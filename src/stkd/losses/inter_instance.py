@@ -1,4 +1,4 @@
-"""STKD's inter-instance term: who resembles whom inside a batch of virtual samples."""
+"""STKD's inter-instance term: similarities between the predictions of a batch of virtual samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels as losses see them: hard (B,) int64 or soft (B, C), the latter mixed over several instances."""
+"""Labels of losses: hard (B,) int64, or soft (B, C) as mixed over several instances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_labels", "soft_labels"]
 
 
 def check_labels(labels: Tensor, logits: Tensor) -> None:
-    """See that labels are (B,) integers or (B, C) floats for logits (B, C).
+    """Check that labels are (B,) integers or (B, C) floats for logits (B, C).
 
     Raises:
         StkdError: They are not.

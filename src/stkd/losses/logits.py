@@ -1,4 +1,4 @@
-"""What every loss on logits shares: shape checks, precision, temperature and logit standardization."""
+"""Shared by the losses on logits: shape checks, precision, temperature and logit standardization."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 def check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    """See that both logits have one shape (B, C).
+    """Check that both logits have the same shape (B, C).
 
     Raises:
-        StkdError: They have not.
+        StkdError: They do not.
     """
     student, teacher = tuple(student_logits.shape), tuple(teacher_logits.shape)
     if len(student) != 2 or student != teacher:

@@ -56,7 +56,7 @@ class Review(nn.Module):
 
     Args:
         student_shapes: (B, C, H, W) of each layer, shallow to deep.
-        teacher_shapes: Alike, as many.
+        teacher_shapes: The same of the teacher's layers, as many.
         width: Channels inside a fusion, at most; the deepest student layer's if those are fewer.
     """
 

@@ -15,7 +15,7 @@ __all__ = ["AT"]
 @methods.register("at", "attention maps of the stages", "Zagoruyko and Komodakis, AT, ICLR 2017")
 @dataclass(frozen=True, kw_only=True)
 class AT(Method):
-    """Maps of mean squared activation must be alike.
+    """Maps of mean squared activation must match.
 
     Attributes:
         weight: Weight of the loss, the CRD benchmark's.

@@ -1,4 +1,4 @@
-"""What a method is: which virtual samples it wants, how much the labels count, and its named losses."""
+"""The base class of methods, and what a method sees in setup and in a step."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class View:
     """What a method sees in one step.
 
     Attributes:
-        batch: The virtual samples, shown to student and teacher alike.
+        batch: The virtual samples, which student and teacher both see.
         student: Logits (R, C), with gradient.
         teacher: Logits (R, C), without; None when the method asked for no teacher.
         student_features, teacher_features: What the method needs of them.
@@ -191,7 +191,7 @@ class Method:
 
 
 def check_share(name: str, value: float) -> None:
-    """See that an option lies between 0 and 1.
+    """Check that an option lies between 0 and 1.
 
     Raises:
         StkdError: It does not.
@@ -201,7 +201,7 @@ def check_share(name: str, value: float) -> None:
 
 
 def check_positive(name: str, value: float) -> None:
-    """See that an option is above 0 and finite.
+    """Check that an option is above 0 and finite.
 
     Raises:
         StkdError: It is not.

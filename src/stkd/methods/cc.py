@@ -16,7 +16,7 @@ __all__ = ["CC"]
 @methods.register("cc", "correlations between samples, embedded", "Peng et al., CC, ICCV 2019")
 @dataclass(frozen=True, kw_only=True)
 class CC(Method):
-    """Embedded pooled features of neighbouring samples must differ alike.
+    """Embedded pooled features of neighbouring samples must differ in the same way.
 
     Attributes:
         weight: Weight of the loss, the CRD benchmark's.

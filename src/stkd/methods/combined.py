@@ -70,9 +70,9 @@ class Combined(Method):
         return nn.ModuleDict(built) if built else None
 
     def losses(self, view: View) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        named: dict[str, Tensor] = {}
         for i, part in enumerate(self.parts):
             own = view.extras[str(i)] if isinstance(view.extras, nn.ModuleDict) and str(i) in view.extras else None
             for name, value in part.losses(replace(view, extras=own)).items():
-                found[name if name not in found else f"{name}_{i}"] = value
-        return found
+                named[name if name not in named else f"{name}_{i}"] = value
+        return named

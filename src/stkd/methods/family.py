@@ -101,7 +101,7 @@ class STKD(KD):
 
     Attributes:
         beta: If given, the decoupled form, with this weight on the part among the incorrect classes.
-        inter: Weight of a term between instances: which virtual samples of the batch look alike.
+        inter: Weight of a term between instances: similarities between the virtual samples of a batch.
     """
 
     mix = Mix()
@@ -121,13 +121,13 @@ class STKD(KD):
     def losses(self, view: View) -> dict[str, Tensor]:
         options: dict[str, Any] = {"temperature": self.temperature, "standardize": self.standardize}
         if self.beta is None:
-            found = super().losses(view)
+            named = super().losses(view)
         else:
             kl = losses.stkd(view.student, view.taught, view.batch.targets, beta=self.beta, **options)
-            found = {"kl": self.weight * kl}
+            named = {"kl": self.weight * kl}
         if self.inter:
-            found["inter"] = self.inter * losses.inter_instance(view.student, view.taught, **options)
-        return found
+            named["inter"] = self.inter * losses.inter_instance(view.student, view.taught, **options)
+        return named
 
 
 @methods.register("dkd", "decoupled KD: target and non-target classes apart", "Zhao et al., DKD, CVPR 2022")

@@ -16,7 +16,7 @@ __all__ = ["FSP"]
 @methods.register("fsp", "flow between stages, first alone, then labels", "Yim et al., FSP, CVPR 2017")
 @dataclass(frozen=True, kw_only=True)
 class FSP(Method):
-    """First the flows between consecutive stages of equal channels must be alike, then the labels are learned.
+    """First the flows between consecutive stages of equal channels must match, then the labels are learned.
 
     The stem counts as a stage of the network. The first stage of training is a part of the epochs of the run; in the
     CRD benchmark it comes beside them.

@@ -15,7 +15,7 @@ __all__ = ["PKT"]
 @methods.register("pkt", "neighbourhood probabilities of samples", "Passalis and Tefas, PKT, ECCV 2018")
 @dataclass(frozen=True, kw_only=True)
 class PKT(Method):
-    """Conditional probabilities of being neighbours, by cosine, must be alike.
+    """Conditional probabilities of being neighbours, by cosine, must match.
 
     Attributes:
         weight: Weight of the loss, the CRD benchmark's.

@@ -15,7 +15,7 @@ __all__ = ["RKD"]
 @methods.register("rkd", "distances and angles between samples", "Park et al., RKD, CVPR 2019")
 @dataclass(frozen=True, kw_only=True)
 class RKD(Method):
-    """Distances between pairs and angles of triplets of pooled features must be alike.
+    """Distances between pairs and angles of triplets of pooled features must match.
 
     Attributes:
         weight: Weight of the loss, the CRD benchmark's.

@@ -12,10 +12,10 @@ from .base import Method, View, methods
 __all__ = ["SP"]
 
 
-@methods.register("sp", "which samples of a batch are alike, last stage", "Tung and Mori, SP, ICCV 2019")
+@methods.register("sp", "similarities between the samples of a batch, last stage", "Tung and Mori, SP, ICCV 2019")
 @dataclass(frozen=True, kw_only=True)
 class SP(Method):
-    """The B x B similarities of the last stage must be alike.
+    """The B x B similarities of the last stage must match.
 
     Attributes:
         weight: Weight of the loss, the CRD benchmark's.

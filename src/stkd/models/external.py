@@ -1,4 +1,4 @@
-"""Models of other libraries, behind the prefix of their source; each library is imported when it is first asked for."""
+"""Models of other libraries, behind the prefix of their source; each library is imported at first use."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def create(
             _check(model, num_classes, in_channels, image_size)
     except StkdError:
         raise
-    # Builders and hub clients raise whatever they like; to the user each means that this model is not to be had.
+    # Builders and hub clients raise any exception; to the user each means that the model cannot be built.
     except Exception as error:
         refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if isinstance(error, TypeError) and refused is not None and refused[1] in options:

@@ -61,7 +61,7 @@ class ModelInfo:
         )
 
     def check(self) -> None:
-        """Check that all values are possible, since whoever wrote a file could write anything into it.
+        """Check that all values are possible; a file could say anything.
 
         Raises:
             StkdError: One is not.

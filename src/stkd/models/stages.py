@@ -1,4 +1,4 @@
-"""Finds the stages of a model that nobody has described, by watching it run once.
+"""The stages of a model that declares none, from one run with hooks.
 
 The resolution of features is the number of their places: H times W of a map, or the number of tokens.
 """
@@ -21,7 +21,7 @@ POOLED_AWAY = 1
 
 
 def automatic_stages(model: nn.Module, sample: Tensor) -> list[str]:
-    """Names of the last submodule at each resolution, from shallow to deep; empty where nothing is spatial.
+    """Names of the last submodule at each resolution, from shallow to deep; empty if no features are spatial.
 
     Pooled maps of 1x1 are no stage. A block that halves the resolution belongs to the new one as a whole, so what it
     computes before halving does not count. In a model of one resolution (vision transformers) the ends of the quarters

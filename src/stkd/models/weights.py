@@ -1,4 +1,4 @@
-"""Weights in files: safetensors written whole or not at all, and whatever the field publishes read safely."""
+"""Weights in files: safetensors written whole or not at all, and checkpoints of common formats read safely."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _class_counts(module: nn.Module, state: Mapping[str, Tensor], differing: lis
 
 
 def _guess(state: Mapping[str, Tensor]) -> str:
-    """Which of our models the weights are of, as the end of a message; empty if none."""
+    """Which of our models the weights belong to, as the end of a message; empty if none."""
     shapes = {name: tensor.shape for name, tensor in state.items() if not name.endswith(COUNTER)}
     for entry in models.entries():
         # One class and one channel: a 1 in these shapes stands for any number.

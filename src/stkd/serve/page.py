@@ -74,13 +74,13 @@ def build(explorer: Explorer, title: str) -> Any:
         if missing := [i + 1 for i, path in enumerate(paths) if path is None]:
             return None, problem(f"image {missing[0]} is missing: drop a file there, or pick an example")
         try:
-            found = explorer.ask([Path(p) for p in paths], others, temperature)
+            sample = explorer.ask([Path(p) for p in paths], others, temperature)
         except StkdError as error:
             return None, problem(_without_folders(str(error), paths))
-        weights = " + ".join(f"{w:.2f} x image {i}" for i, w in enumerate(found.weights, 1))
-        kl = "" if found.kl is None else f"; KL(teacher || student) {found.kl:.3f} nats"
+        weights = " + ".join(f"{w:.2f} x image {i}" for i, w in enumerate(sample.weights, 1))
+        kl = "" if sample.kl is None else f"; KL(teacher || student) {sample.kl:.3f} nats"
         caption = f"{weights}, temperature {temperature:g}{kl}"
-        return found.image, bars(found.probabilities, explorer.info.classes, explorer.latency_ms, caption)
+        return sample.image, bars(sample.probabilities, explorer.info.classes, explorer.latency_ms, caption)
 
     def resize(count: int) -> list[Any]:
         shown = [gr.update(visible=i < count) for i in range(_SLOTS)]

@@ -166,19 +166,19 @@ def _contents(layout: Layout, place: Path) -> dict[str, bytes]:
             return {name: (place / name).read_bytes() for name in layout.files}
         with tarfile.open(place) as archive:
             wanted = {f"{layout.folder}/{name}": name for name in layout.files}
-            found = {}
+            contents = {}
             for member in archive:
                 name = wanted.get(member.name.removeprefix("./"))
                 if name and member.isreg() and member.size <= MEMBER_LIMIT and (file := archive.extractfile(member)):
-                    found[name] = file.read()
+                    contents[name] = file.read()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile):
         raise StkdError(f"{place} is no archive or a broken one; fetch {layout.archive} again") from None
     except OSError as error:
         raise StkdError(f"{place} cannot be read ({error.strerror}); check the files and their permissions") from None
     for name in layout.files:
-        if name not in found:
+        if name not in contents:
             raise StkdError(f"{place} has no {layout.folder}/{name}; fetch {layout.archive} again")
-    return found
+    return contents
 
 
 def _batches(

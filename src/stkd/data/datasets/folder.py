@@ -50,16 +50,16 @@ def _splits(root: Path) -> dict[Part, str]:
         names = sorted(entry.name for entry in os.scandir(root) if entry.name.lower() in SPLIT_NAMES and entry.is_dir())
     except OSError as error:
         raise StkdError(f"{root} cannot be read ({error.strerror}); check the folder and its permissions") from None
-    found: dict[Part, str] = {}
+    folders: dict[Part, str] = {}
     for name in names:
         part = SPLIT_NAMES[name.lower()]
-        if part in found:
-            raise StkdError(f"{root} has both {found[part]} and {name}; keep one of them")
-        found[part] = name
-    if found and "train" not in found:
-        first = next(iter(found.values()))
+        if part in folders:
+            raise StkdError(f"{root} has both {folders[part]} and {name}; keep one of them")
+        folders[part] = name
+    if folders and "train" not in folders:
+        first = next(iter(folders.values()))
         raise StkdError(f"{root} has {first} but no train; add it, or write folder:{root / first} to split that folder")
-    return {part: found[part] for part in ("train", "val", "test") if part in found}
+    return {part: folders[part] for part in ("train", "val", "test") if part in folders}
 
 
 def _size(root: Path, names: Sequence[str]) -> int:

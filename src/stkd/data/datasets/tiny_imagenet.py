@@ -89,7 +89,7 @@ def _train_names(root: Path, wnid: str) -> tuple[str, ...]:
 def _annotated(root: Path, position: dict[str, int]) -> list[tuple[str, int]]:
     """The validation images and their labels."""
     file = root / "val" / "val_annotations.txt"
-    found = []
+    images = []
     for number, line in enumerate(_lines(file), 1):
         name, _, rest = line.partition("\t")
         wnid = rest.split("\t")[0].strip()
@@ -99,10 +99,10 @@ def _annotated(root: Path, position: dict[str, int]) -> list[tuple[str, int]]:
             raise StkdError(f"{file}, line {number}: {wnid!r} is not in wnids.txt; unpack the published archive again")
         if not (root / "val" / "images" / name).exists():
             raise StkdError(f"{root / 'val' / 'images' / name} does not exist; unpack the published archive again")
-        found.append((f"val/images/{name}", position[wnid]))
-    if not found:
+        images.append((f"val/images/{name}", position[wnid]))
+    if not images:
         raise StkdError(f"{file} is empty; unpack the published archive again")
-    return found
+    return images
 
 
 def _class_names(root: Path, wnids: list[str]) -> tuple[str, ...]:
