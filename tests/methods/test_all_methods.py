@@ -343,10 +343,20 @@ def test_crd_without_a_real_row(distil: Distil) -> None:
         distil(tiny("crd"), "crd:negatives=16", mix="mixup", real=0.01, epochs=1)
 
 
-def test_classifier_of_the_teacher_is_used_without_its_taps(distil: Distil) -> None:
-    """What the taps of the teacher hold is what it saw itself, never the student's features."""
-    run = distil(tiny("srrl"), "srrl", epochs=1)
-    hooks = [hook for module in run.teacher.modules() for hook in module._forward_pre_hooks.values()]
-    held = [cell.cell_contents for hook in hooks for cell in hook.__closure__ or ()]
-    assert hooks
-    assert all(not features for features in held if isinstance(features, dict))
+def test_classifier_of_the_teacher_is_used_without_its_taps(distil: Distil, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a step the taps of the teacher hold nothing: they saw no features of the student."""
+    step_of = Step.__call__
+    tapped = []
+
+    def watched(step: Step, batch: Batch) -> None:
+        step_of(step, batch)
+        teacher = step.student.teacher
+        assert isinstance(teacher, LiveTeacher)
+        hooks = [hook for module in teacher.module.modules() for hook in module._forward_pre_hooks.values()]
+        held = [cell.cell_contents for hook in hooks for cell in hook.__closure__ or ()]
+        tapped.extend(hooks)
+        assert all(not features for features in held if isinstance(features, dict))
+
+    monkeypatch.setattr(Step, "__call__", watched)
+    distil(tiny("srrl"), "srrl", epochs=1)
+    assert tapped
