@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .evaluation import evaluate
     from .mixing import virtual_samples
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent until a program configures logging
 
