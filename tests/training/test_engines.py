@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,3 +206,31 @@ def test_a_class_of_models_is_compiled_any_number_of_times(
 def test_a_cuda_graph_needs_cuda(teacher_run: Path, tmp_path: Path) -> None:
     with pytest.raises(package.StkdError, match="--cuda-graph needs a CUDA device, and this run is on cpu"):
         distil(teacher_run, tmp_path / "run", cuda_graph=True)
+
+
+@needs_int8
+def test_a_signal_after_engines_does_not_end_the_process(teacher_run: Path, tmp_path: Path) -> None:
+    """An int8 engine that is given up, engines of several teachers, and those of the run before."""
+    script = """
+import signal, sys
+from pathlib import Path
+import stkd
+from stkd.teachers import engines
+from stkd.training import engines as of_training
+engines.fast_bfloat16 = lambda device: True
+of_training._ENGINE_PAYS = of_training._INT8_PAYS = 0.0
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append(True))
+teacher, out = sys.argv[1:]
+options = {"epochs": 1, "train_images": 64, "batch_size": 16, "accelerator": "cpu", "compile": "none"}
+for run, agreement in enumerate((1.1, 0.0, 1.1)):
+    engines._AGREEMENT, engines._KL = agreement, 1.0
+    result = stkd.distill(teacher, "cnn2", "digits", out=f"{out}/{run}", more_teachers=[teacher], **options)
+    print([record["precision"] for record in result.scores["speed"]["teachers"]])
+    signal.raise_signal(signal.SIGTERM)
+assert len(heard) == 3
+"""
+    argv = [sys.executable, "-c", script, str(teacher_run), str(tmp_path / "out")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["['bf16', 'bf16']", "['int8', 'int8']", "['bf16', 'bf16']"]

@@ -22,7 +22,7 @@ from ..models.compilation import Execution, compiled
 from .live import LiveTeacher
 from .openvino import Engine, can_run
 
-__all__ = ["batches_after", "set_runner"]
+__all__ = ["batches_after", "release", "set_runner"]
 
 _CALIBRATION, _CHECK = 8, 16  # batches
 _AGREEMENT, _KL = 0.99, 2e-3  # what int8 must keep: share of equal top-1 classes, and nats at the temperature
@@ -34,6 +34,19 @@ def batches_after(loader: TrainLoader, epochs: int) -> Iterator[Tensor]:
     """Images of the batches of the epoch after the last, over and over: virtual samples that are not trained on."""
     while True:
         yield from (batch.images for batch in loader.epoch(epochs))
+
+
+def release(teachers: Sequence[LiveTeacher]) -> None:
+    """Free the engines of teachers, the last made first.
+
+    OpenVINO gives the process a stack for signals with each engine, and takes back the one before when it is freed. In
+    another order the next signal would meet memory that is gone, and end the process.
+
+    Args:
+        teachers: In the order in which their engines were made.
+    """
+    for teacher in reversed(teachers):
+        teacher.runner = teacher.module
 
 
 def set_runner(
@@ -81,6 +94,7 @@ def set_runner(
     if wanted and able and engine_pays:
         try:
             if not (asked == "auto" and int8_pays and can_run("int8") and _run_int8(teacher, config, methods, loader)):
+                release([teacher])
                 teacher.runner = Engine(teacher.module, "bf16", [sample])
                 tried = teacher.record[0] if teacher.record else {}
                 teacher.record = [{**tried, "precision": "bf16", "engine": "openvino"}]

@@ -19,7 +19,7 @@ from ..teachers import Ensemble, LiveTeacher, Teacher
 from ..teachers.engines import batches_after, set_runner
 from .student import Student
 
-__all__ = ["choose_student_engine", "choose_teacher_engine", "work_of"]
+__all__ = ["choose_student_engine", "choose_teacher_engine", "live_models", "work_of"]
 
 _ENGINE_PAYS, _INT8_PAYS = 2.5e12, 7e13
 """Multiply-accumulates of a run from which converting the teacher to bf16, and trying it in int8, pay: estimates."""
@@ -51,7 +51,7 @@ def choose_teacher_engine(
     """
     worth = {"engine_pays": work >= _ENGINE_PAYS, "int8_pays": work >= _INT8_PAYS}
     compile = _compiles("teacher", config, fabric, work) and not any(method.needs for method in methods)
-    for model in _live(teacher):
+    for model in live_models(teacher):
         set_runner(model, config, methods, loader, fabric, compile=compile, **worth)
 
 
@@ -102,7 +102,7 @@ def work_of(
         data: For the size of the images and of an epoch.
         mix: For the rows of a batch: real images beside virtual ones are rows too.
     """
-    row = sum(macs(model.module, model.info.channels, model.info.size) for model in _live(teacher))
+    row = sum(macs(model.module, model.info.channels, model.info.size) for model in live_models(teacher))
     if student is not None:
         mode = student.training
         row += 3 * macs(student.eval(), data.channels, data.size)
@@ -111,7 +111,7 @@ def work_of(
     return float(row) * rows_of_an_image * len(data.train) * config.epochs
 
 
-def _live(teacher: Teacher | None) -> list[LiveTeacher]:
+def live_models(teacher: Teacher | None) -> list[LiveTeacher]:
     """The teachers that run a model; a cache looks its answers up."""
     if isinstance(teacher, Ensemble):
         return teacher.teachers

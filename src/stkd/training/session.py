@@ -24,9 +24,10 @@ from ..mixing import Mix
 from ..runs.finished_run import asking_for_plugin
 from ..teachers import Teacher
 from ..teachers.classes import classes_of_teacher
+from ..teachers.engines import release
 from ..teachers.loan import borrowed
 from ..teachers.selection import open_teacher
-from .engines import choose_student_engine, choose_teacher_engine, work_of
+from .engines import choose_student_engine, choose_teacher_engine, live_models, work_of
 from .student import Student, make_student
 
 __all__ = ["Job", "Session", "common_mix", "open_session"]
@@ -105,6 +106,7 @@ def open_session(
                 data = replace(data, classes=classes_of_teacher(config, data.name))
             with asking_for_plugin(config.teacher_weights):
                 source = open_teacher(config, methods, mix, fabric, data, teacher)
+            stack.callback(release, live_models(source))
         session = Session(fabric, data, mix, make_loader(config, data, mix, fabric), source)
         for job in jobs if students else ():
             own = make_fabric(job.config) if session.students else fabric  # the scaler of 16-bit floats has a state
