@@ -4,8 +4,8 @@
 
 CHECKOUT is another checkout of stkd, for example made by `git worktree add CHECKOUT REVISION`. Both versions run in
 processes of their own with the packages of this environment, in turn, so that a busy machine disturbs both alike; a
-ratio is that of one turn, and the median of all turns counts. Steps are those of `stkd bench` as `auto` runs a long run
-and uncompiled; students are those of a short run in bf16. About fifteen minutes on two idle cores.
+ratio is that of one turn, and the median of all turns counts. Steps are those of `stkd bench`, as `auto` runs a long
+run; students are those of a short run in bf16. About ten minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -78,11 +78,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True, help="result file, added to")
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
-    figures = {
-        f"{pair}{how}": [*BENCH, *models, *options]
-        for pair, models in CIFAR_PAIRS.items()
-        for how, options in (("", []), (", uncompiled", ["--compile", "none"]))
-    }
+    figures = {pair: [*BENCH, *models] for pair, models in CIFAR_PAIRS.items()}
     figures["three resnet8 of one resnet56 pass, bf16"] = ["-c", STUDENTS]
     describe = ["git", "-C", str(arguments.other.resolve()), "describe", "--always", "--dirty"]
     result = read_result(arguments.result) | {

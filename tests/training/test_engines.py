@@ -45,13 +45,14 @@ def result(out: Path) -> dict[str, Any]:
     return found
 
 
-def test_what_pays_depends_on_device_and_work_alone() -> None:
+def test_what_pays_depends_on_device_precision_and_work_alone() -> None:
     cpu, cuda, mps = map(torch.device, ("cpu", "cuda", "mps"))
-    assert not compiling_pays(cpu, 5e13)
-    assert compiling_pays(cpu, 1e14)
-    assert not compiling_pays(cuda, 1e14)
-    assert compiling_pays(cuda, 1e16)
-    assert not compiling_pays(mps, 1e20)
+    assert not compiling_pays(cpu, "32-true", 5e13)
+    assert compiling_pays(cpu, "32-true", 1e14)
+    assert not compiling_pays(cpu, "bf16-mixed", 1e20)
+    assert not compiling_pays(cuda, "bf16-mixed", 1e14)
+    assert compiling_pays(cuda, "bf16-mixed", 1e16)
+    assert not compiling_pays(mps, "32-true", 1e20)
 
 
 def test_short_run_is_not_compiled(teacher_run: Path, tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_short_run_is_not_compiled(teacher_run: Path, tmp_path: Path) -> None:
 def test_what_is_asked_for_in_a_long_run(
     asked: str, student: str, teacher: str, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "compiling_pays", lambda device, work: True)
+    monkeypatch.setattr(engines, "compiling_pays", lambda device, precision, work: True)
     distil(teacher_run, tmp_path / "run", compile=asked, epochs=1)
     found = result(tmp_path / "run")
     assert found["student"] == student

@@ -87,7 +87,11 @@ def _compiles(
 ) -> bool:
     if fabric.world_size > 1:
         return False  # each process would have to make the same choice after a failure
-    return compiling_pays(fabric.device, work) if config.compile == "auto" else config.compile in ("all", role)
+    return (
+        compiling_pays(fabric.device, fabric.strategy.precision.precision, work)
+        if config.compile == "auto"
+        else config.compile in ("all", role)
+    )
 
 
 def work_of(
