@@ -169,7 +169,7 @@ def test_digest_is_remembered_only_for_settled_files(tmp_path: Path, monkeypatch
     monkeypatch.setattr(digest.time, "time", lambda: later)
     assert digest_files(tmp_path, ["a"]) == fresh
     (memo,) = cache_folder().glob("digests/*")
-    monkeypatch.setattr(digest, "_content", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(digest, "digest_file", lambda path: pytest.fail("read again"))
     assert digest_files(tmp_path, ["a"]) == fresh
     monkeypatch.undo()
     memo.write_text("rubbish")

@@ -13,7 +13,7 @@ from ..core.errors import StkdError
 from ..core.files import write_atomic
 from .decoded_cache import cache_folder
 
-__all__ = ["digest_files", "digest_names", "fingerprint"]
+__all__ = ["digest_file", "digest_files", "digest_names", "fingerprint"]
 
 SETTLED_S = 2.0
 """A file younger than this may change again without its time stamp changing, so its digest is not remembered."""
@@ -44,7 +44,7 @@ def digest_files(root: Path, names: Sequence[str]) -> str:
         with contextlib.suppress(OSError, ValueError):
             if len(bytes.fromhex(known := memo.read_text("ascii"))) == 16:
                 return known
-        digest = _hash(part for name in names for part in (os.fsencode(name), _content(root / name)))
+        digest = _hash(part for name in names for part in (os.fsencode(name), bytes.fromhex(digest_file(root / name))))
     except OSError as error:
         raise _unreadable(error) from None
     if max((max(s.st_mtime, s.st_ctime) for s in stats), default=0) < time.time() - SETTLED_S:
@@ -74,9 +74,14 @@ def _hash(parts: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def _content(path: Path) -> bytes:
+def digest_file(path: Path) -> str:
+    """Hex digest of the content of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     with open(path, "rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).digest()
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def _unreadable(error: OSError) -> StkdError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from hashlib import blake2b, file_digest
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from ..core.errors import StkdError
 from ..core.files import remove_temporaries, write_atomic
 from ..core.locks import lock_folder
 from ..core.processes import process_rank
+from ..data.digest import digest_file
 from ..models.files import ModelInfo, read_info, save_model
 from .checkpoint import load_checkpoint, save_checkpoint
 from .environment import environment
@@ -161,7 +161,7 @@ class RunDirectory:
         for suffix, module in models.items():
             file = self.weights.with_stem(f"{self.weights.stem}{suffix}")
             save_model(module, file, info)
-            digests[file.name] = _digest(file)
+            digests[file.name] = digest_file(file)
         result = {**result, "teacher": teacher, "weights": digests}
         write_card(self.config, result, info, self.weights.name, teacher)
         write_atomic(self._file("result.json"), json.dumps(result, indent=1))
@@ -209,7 +209,7 @@ def finished_result(path: Path) -> dict[str, Any] | None:
             return None
         raise StkdError(f"{path} lost its {missing[0]} and its checkpoint; delete {path} to train it again")
     for name, digest in names.items():
-        if digest is not None and _digest(path / name) != digest:
+        if digest is not None and digest_file(path / name) != digest:
             raise StkdError(
                 f"{path / name} is not the file that this run wrote; put that back, or delete it to have it written "
                 "again from the last checkpoint"
@@ -239,8 +239,3 @@ def _read_object(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return file_digest(content, lambda: blake2b(digest_size=16)).hexdigest()

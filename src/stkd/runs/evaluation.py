@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Mapping
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..core.devices import best_device
 from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..data import DataSet, open_data
+from ..data.digest import digest_file
 from ..data.selection import data_of
 from ..evaluation import evaluate
 from ..mixing import Mix
@@ -228,5 +229,4 @@ def _foreign_now(inputs: Inputs) -> dict[str, str] | None:
 
 def _digest(path: Path) -> str:
     """Of the weights of a run or file; of their content, since a run may have been copied."""
-    with find_weights(path).open("rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+    return digest_file(find_weights(path))
