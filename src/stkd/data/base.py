@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from ..core.registry import Registry
 
-__all__ = ["UNLABELLED", "Augment", "DataSet", "ImageFiles", "Request", "Source", "Split", "sources"]
+__all__ = ["UNLABELLED", "Augment", "DataSet", "ImageFiles", "Listing", "Part", "Request", "Source", "Split", "sources"]
 
 UNLABELLED = -1
 """Label of an image whose class is not known."""
 
 Augment = Literal["none", "crop4", "crop8", "resized"]
 """Training augmentation: nothing; pad by 4 (8) pixels, crop, flip; random-resized-crop and flip."""
+
+Part = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,36 @@ class Split:
     Attributes:
         images: uint8 (N, C, H, W), possibly memory-mapped, or files.
         labels: int64 (N,), `UNLABELLED` where the class is not known.
+        decoded: The files that an array of images was decoded from, one an image; None for other arrays.
     """
 
     images: NDArray[np.uint8] | ImageFiles
     labels: NDArray[np.int64]
+    decoded: ImageFiles | None = None
+
+    @property
+    def files(self) -> ImageFiles | None:
+        """The files behind the images, one an image; None where they have none of their own."""
+        return self.images if isinstance(self.images, ImageFiles) else self.decoded
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the folders of a data set hold.
+
+    Attributes:
+        root: Folder that all names are relative to.
+        folders: For each split that has a folder of its own, the number of images of each class folder as it is
+            spelt on disk; 0 for one without images. A tree that is split here is all in "train".
+        left: Names of files and folders that were not taken, by the reason in words.
+    """
+
+    root: Path
+    folders: Mapping[Part, Mapping[str, int]]
+    left: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,7 @@ class DataSet:
         val: Validation images, None where the source has none and none were held out.
         test: Test images, None where the source has none.
         fingerprint: Hex digest of the content, for caches and for telling whether a run still sees the same data.
+        listing: What its folders hold; None for sets that are no folders of images.
     """
 
     name: str
@@ -85,6 +111,7 @@ class DataSet:
     val: Split | None
     test: Split | None
     fingerprint: str
+    listing: Listing | None = None
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import StkdError
-from .base import UNLABELLED, DataSet, ImageFiles, Request, Split
+from .base import UNLABELLED, DataSet, ImageFiles, Part, Request, Split
 from .channel_stats import IMAGENET_MEAN, IMAGENET_STD, channel_stats
 from .decoded_cache import cached
 from .digest import fingerprint
@@ -18,9 +17,7 @@ from .image_arrays import augment_for
 from .image_tree import ImageTree, load_images
 from .splits import hold_out, take
 
-__all__ = ["Part", "open_trees"]
-
-Part = Literal["train", "val", "test"]
+__all__ = ["open_trees"]
 
 
 def open_trees(kind: str, root: Path, trees: Mapping[Part, ImageTree], size: int, request: Request) -> DataSet:

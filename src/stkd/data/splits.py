@@ -26,7 +26,8 @@ def take(split: Split, index: NDArray[np.int64]) -> Split:
         images = split.images[index[0] : index[0] + len(index)]
     else:
         images = np.asarray(split.images)[index]
-    return Split(images, split.labels[index])
+    decoded = split.decoded and replace(split.decoded, names=tuple(split.decoded.names[i] for i in index))
+    return Split(images, split.labels[index], decoded)
 
 
 def hold_out(split: Split, fraction: float, classes: Sequence[str], seed: int) -> tuple[Split, Split]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.errors import StkdError
-from ..base import DataSet, Request, sources
-from ..folder_layout import Part, open_trees
+from ..base import DataSet, Part, Request, sources
+from ..folder_layout import open_trees
 from ..image_tree import list_images
 from ..request_checks import fine_only, folder_of
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import StkdError
-from ..base import DataSet, Request, sources
+from ..base import DataSet, Part, Request, sources
 from ..decode import pixel_size
 from ..decoded_cache import cached
 from ..digest import digest_files, fingerprint
-from ..folder_layout import Part, open_trees
+from ..folder_layout import open_trees
 from ..image_tree import list_images
 from ..request_checks import fine_only, folder_of
 
