@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data, losses, methods, mixing, models
-    from .api import Result, cache_teacher, distill, distill_many, load, train
+    from .api import Result, cache_teacher, check, distill, distill_many, load, train
     from .core.errors import StkdError
     from .data import open_data
     from .evaluation import evaluate
@@ -23,6 +23,7 @@ _HOMES = {
     "Result": "api",
     "StkdError": "core.errors",
     "cache_teacher": "api",
+    "check": "api",
     "distill": "api",
     "distill_many": "api",
     "evaluate": "evaluation",
@@ -38,6 +39,7 @@ __all__ = [
     "StkdError",
     "__version__",
     "cache_teacher",
+    "check",
     "data",
     "distill",
     "distill_many",

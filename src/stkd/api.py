@@ -9,27 +9,33 @@ from typing import Any
 
 from torch import nn
 
-from .core.config import CacheConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
+from .core.config import CacheConfig, CheckConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
 from .core.errors import StkdError
 from .core.options import checked
 from .data import DataSet
+from .methods.selection import method_of, mix_of
 from .models.files import ModelInfo
+from .preflight import Report
+from .preflight import check as preflight_check
 from .runs.finished_run import open_run
 from .runs.options import with_cached_epochs
 from .runs.result import Result
 from .training.cache_writer import Cached, run_cache
 from .training.group_options import configs_of
 from .training.learner import Diverged
-from .training.session import Job
+from .training.session import Job, open_session
+from .training.session_check import save_report
 from .training.trainer import OnEpoch, run_jobs
 
 __all__ = [
     "OnEpoch",
     "Result",
     "cache_teacher",
+    "check",
     "distill",
     "distill_many",
     "load",
+    "run_check",
     "run_distill",
     "run_many",
     "run_train",
@@ -146,6 +152,25 @@ def cache_teacher(
     return run_cache(config, data=_opened(data, config), teacher=_module(teacher))
 
 
+def check(data: str | DataSet, teacher: str | nn.Module | None = None, **options: Any) -> Report:
+    """Check images, teacher and budget, as every training does first.
+
+    Args:
+        data: "KIND:PATH" or a data set.
+        teacher: As in `distill`; None checks the images alone.
+        options: Fields of `CheckConfig`.
+
+    Returns:
+        All findings; `report.of("error")` are those that would stop a training.
+
+    Raises:
+        StkdError: An option, a file or a name is wrong.
+    """
+    named = {"data": _name(data)}
+    config = build(CheckConfig, checked(CheckConfig, {**_options_of_teacher(teacher), **options, **named}))
+    return run_check(config, data=_opened(data, config), teacher=_module(teacher))
+
+
 def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
     """The model of a finished run, on the CPU in evaluation mode, and what has to be known to use it.
 
@@ -235,6 +260,18 @@ def run_many(
         cycles = [with_cached_epochs(config) for config in configs.values()]
         jobs = [dataclasses.replace(job, config=config) for job, config in zip(jobs, cycles, strict=True)]
     return dict(zip(configs, run_jobs(jobs, data=data, teacher=teacher, progress=progress), strict=True))
+
+
+def run_check(config: CheckConfig, *, data: DataSet | None = None, teacher: nn.Module | None = None) -> Report:
+    """Check what a config names; `data` and `teacher` stand in for it."""
+    if teacher is None and not (config.teacher or config.teacher_weights or config.teacher_cache):
+        mixed = mix_of(config, method_of(config)).active
+        config = dataclasses.replace(config, method="mixup" if mixed else "ce")
+    with open_session([Job.of(config)], data=data, teacher=teacher, students=bool(config.student)) as session:
+        report = preflight_check(session.subject)
+    if config.save is not None:
+        save_report(report, config.save)
+    return report
 
 
 def _only(results: list[Result | Diverged]) -> Result:

@@ -14,6 +14,7 @@ from .keywords import check_keywords
 
 __all__ = [
     "CacheConfig",
+    "CheckConfig",
     "DistillConfig",
     "RunConfig",
     "TrainConfig",
@@ -50,6 +51,7 @@ class DataOptions:
     data_seed: int | None = _opt(None, "seed of order, crops and virtual samples (default: the run's seed)")
     sample_epochs: int | None = _opt(None, "repeat the samples of this many epochs (default: every epoch has new ones)")
     workers: int = _opt(2, "processes that decode images, for sets too large for memory")
+    skip_bad: bool = _opt(False, "go on without image files that cannot be decoded")
 
 
 @dataclass(kw_only=True)
@@ -101,6 +103,10 @@ class RunOptions:
     eval_every: int = _opt(1, "epochs between evaluations")
     checkpoint_epochs: int = _opt(1, "epochs between checkpoints")
     checkpoint_minutes: float = _opt(5.0, "minutes between checkpoints inside an epoch")
+    preflight: Literal["off", "warn", "strict"] = _opt(
+        "warn", "check teacher, images and budget first; strict stops at warnings too"
+    )
+    preflight_seconds: float = _opt(30.0, "time for the teacher's answers in that check, and again for the files")
     plugin: Path | None = _opt(None, "Python file that registers methods, models or data sets of yours; it is executed")
     tensorboard: bool = _opt(False, "also write TensorBoard events")
 
@@ -162,6 +168,7 @@ _AT_LEAST: dict[str, float] = {
     "eval_every": 1,
     "checkpoint_epochs": 1,
     "checkpoint_minutes": 0,
+    "preflight_seconds": 0,
 }
 
 
@@ -207,6 +214,7 @@ class DistillConfig(RunConfig):
     student_options: dict[str, Any] | None = _opt(None, "keyword arguments of the student's model")
     student_weights: Path | None = _opt(None, "weights the student starts from")
     student_pretrained: bool = _opt(False, "start the student from published weights")
+    baseline: Path | None = _opt(None, "a finished run of the student alone: how far the teacher is ahead of it")
     generations: int = _opt(1, "students in a row, each taught by the one before (born-again networks)")
     method: str = _opt("stkd", "NAME or NAME:option=value,...; see 'stkd list methods'")
 
@@ -224,6 +232,21 @@ class CacheConfig(DistillConfig):
     student: str = _opt("", "not used here")
     top_k: int | None = _opt(None, "keep the K largest logits and the mean of the rest (default: all logits)")
     dtype: Literal["fp16", "fp32"] = _opt("fp16", "number format of the logits")
+
+
+@dataclass(kw_only=True)
+class CheckConfig(DistillConfig):
+    """Check a teacher, images and budget, as every training does first; nothing is trained.
+
+    It takes the options of 'stkd distill'; a teacher and a student may be left out.
+
+    Example: stkd check --data folder:PATH --teacher-weights runs/teacher
+    """
+
+    student: str = _opt("", "student by name, for the estimate of time and disk")
+    out: Path = _opt(Path("."), "not used here")
+    full: bool = _opt(False, "look at all files, however long that takes")
+    save: Path | None = _opt(None, "folder for preflight.json, which lists all, and for what helps to mend it")
 
 
 def groups(config: type[RunConfig]) -> dict[str, list[dataclasses.Field[Any]]]:

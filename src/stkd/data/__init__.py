@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import StkdError
-from .base import UNLABELLED, DataSet, ImageFiles, Request, Split, sources
+from .base import UNLABELLED, DataSet, ImageFiles, Listing, Request, Split, sources
 
-__all__ = ["UNLABELLED", "DataSet", "ImageFiles", "Request", "Split", "open_data", "sources"]
+__all__ = ["UNLABELLED", "DataSet", "ImageFiles", "Listing", "Request", "Split", "open_data", "sources"]
 
 
 def open_data(

@@ -18,7 +18,17 @@ from ..teachers.cache import need_header
 __all__ = ["check_unchanged", "read_config", "with_cached_epochs"]
 
 # Options that change how fast or how safely a run goes, not what comes of it.
-_FREE = {"out", "workers", "checkpoint_epochs", "checkpoint_minutes", "tensorboard"}
+_FREE = {
+    "out",
+    "workers",
+    "checkpoint_epochs",
+    "checkpoint_minutes",
+    "tensorboard",
+    "preflight",
+    "preflight_seconds",
+    "baseline",
+    "skip_bad",
+}
 
 
 def read_config(run: Path) -> TrainConfig | DistillConfig:

@@ -25,6 +25,7 @@ from ..data import DataSet
 from ..data.samples import describe_samples
 from ..teachers.cache import Header, pack, read_header, shard_file, write_header, write_shard
 from .session import Job, Session, open_session
+from .session_check import check_session
 
 __all__ = ["Cached", "run_cache"]
 
@@ -61,6 +62,8 @@ def run_cache(
         raise StkdError("a cache is written from a teacher, by one device; leave out --teacher-cache and --devices")
     _refuse_foreign(config.out)
     with open_session([job], data=data, teacher=teacher, students=False) as session:
+        check_session(session, [config.out])
+        session.choose_engines()
         header = _header(config, session)
         lock = lock_folder(config.out)
         try:

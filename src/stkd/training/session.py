@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..core.config import DistillConfig, TrainConfig
+from ..core.config import CheckConfig, DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.fabric import Fabric, make_fabric
 from ..data import DataSet
@@ -21,6 +21,7 @@ from ..data.selection import data_of
 from ..methods import Method
 from ..methods.selection import method_of, mix_of
 from ..mixing import Mix
+from ..preflight import Subject
 from ..runs.finished_run import asking_for_plugin
 from ..teachers import Teacher
 from ..teachers.classes import classes_of_teacher
@@ -68,14 +69,50 @@ class Session:
         loader: The batches.
         teacher: On the device; None if no method uses one.
         students: One a job, on the device, with its initial weights.
+        jobs: What was asked for.
     """
 
+    jobs: Sequence[Job]
     fabric: Fabric
     data: DataSet
     mix: Mix
     loader: TrainLoader
     teacher: Teacher | None
     students: list[Student] = field(default_factory=list)
+
+    @property
+    def subject(self) -> Subject:
+        """What a preflight looks at."""
+        config, students = self.jobs[0].config, [student.module for student in self.students]
+        return Subject(
+            config,
+            self.data,
+            self.mix,
+            self.loader,
+            self.fabric.device,
+            self.teacher,
+            students,
+            seconds=config.preflight_seconds,
+            full=isinstance(config, CheckConfig) and config.full,
+        )
+
+    def choose_engines(self) -> None:
+        """Choose how teacher and students are run; by trial where that pays, which can take a minute."""
+        began = time.monotonic()
+        torch.compiler.reset()  # torch keeps what it compiled for at most eight models of a class
+        config, loader, teacher = self.jobs[0].config, self.loader, self.teacher
+        work = partial(work_of, data=self.data, mix=self.mix)
+        if isinstance(config, DistillConfig):
+            first = self.students[0].module if self.students else None
+            methods = [job.method for job in self.jobs]
+            choose_teacher_engine(config, methods, teacher, loader, self.fabric, work(config, first, teacher))
+        for student in self.students:
+            execution = choose_student_engine(student, loader, work(student.config, student.module, student.teacher))
+            student.engines = {
+                "teachers": [] if teacher is None else teacher.record,
+                "student": execution,
+                "setup_seconds": round(time.monotonic() - began, 1),
+            }
 
 
 @contextmanager
@@ -107,32 +144,14 @@ def open_session(
             with asking_for_plugin(config.teacher_weights):
                 source = open_teacher(config, methods, mix, fabric, data, teacher)
             stack.callback(release, live_models(source))
-        session = Session(fabric, data, mix, make_loader(config, data, mix, fabric), source)
+        session = Session(jobs, fabric, data, mix, make_loader(config, data, mix, fabric), source)
         for job in jobs if students else ():
             own = make_fabric(job.config) if session.students else fabric  # the scaler of 16-bit floats has a state
             student = make_student(job.config, job.module, job.method, own, data, source, session.loader.labels)
             session.students.append(student)
             if student.features is not None:
                 stack.callback(student.features.close)
-        _choose_engines(config, methods, session)
         yield session
-
-
-def _choose_engines(config: TrainConfig | DistillConfig, methods: Sequence[Method], session: Session) -> None:
-    began = time.monotonic()
-    torch.compiler.reset()  # torch keeps what it compiled for at most eight models of a class
-    loader, teacher = session.loader, session.teacher
-    work = partial(work_of, data=session.data, mix=session.mix)
-    if isinstance(config, DistillConfig):
-        first = session.students[0].module if session.students else None
-        choose_teacher_engine(config, methods, teacher, loader, session.fabric, work(config, first, teacher))
-    for student in session.students:
-        execution = choose_student_engine(student, loader, work(student.config, student.module, student.teacher))
-        student.engines = {
-            "teachers": [] if teacher is None else teacher.record,
-            "student": execution,
-            "setup_seconds": round(time.monotonic() - began, 1),
-        }
 
 
 def common_mix(jobs: Sequence[Job]) -> Mix:

@@ -15,6 +15,7 @@ from ..runs.result import Result
 from .learner import Diverged, Learner
 from .loop import train
 from .session import Job, Session, common_mix, open_session
+from .session_check import check_session
 
 __all__ = ["OnEpoch", "run_jobs"]
 
@@ -54,6 +55,8 @@ def run_jobs(
         todo = [i for i, result in enumerate(results) if result is None]
         if todo:
             session = stack.enter_context(open_session([jobs[i] for i in todo], data=data, teacher=teacher))
+            check_session(session, [runs[i].path for i in todo], notes=progress)
+            session.choose_engines()
             learners = _learners(session, [runs[i] for i in todo])
             told = None if on_epoch is None else lambda learner: on_epoch(learner.state.rows)
             train(learners, session.loader, progress=progress, on_epoch=told)

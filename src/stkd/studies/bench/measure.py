@@ -91,6 +91,7 @@ def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -
     assert config.teacher is not None
     teacher = models.create(config.teacher, num_classes=len(data.classes), in_channels=3, image_size=data.size)
     with open_session([Job.of(config)], data=data, teacher=teacher) as session, RunDirectory(config) as run:
+        session.choose_engines()
         student = session.students[0].module
         work = macs(teacher.eval(), 3, data.size) + 3 * macs(student.eval(), 3, data.size)
         return _timed(config, session, Learner(session.students[0], session, run), work, pairs, seconds)

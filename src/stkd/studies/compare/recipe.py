@@ -16,7 +16,7 @@ from ...core.options import checked
 __all__ = ["MIXING", "OF_METHOD", "SHARED", "Comparison", "items"]
 
 MIXING = frozenset(f.name for f in dataclasses.fields(MixOptions))
-_OF_CELL = frozenset({"data", "student", "seed", "out", "method", "generations", "devices", "strategy"})
+_OF_CELL = frozenset({"data", "student", "seed", "out", "method", "generations", "devices", "strategy", "baseline"})
 
 OF_METHOD = MIXING | {"method", "lr", "weight_decay", "label_smoothing", "clip_norm"}
 """Options that may differ between methods: what a method learns from, not how long or on which images."""

@@ -1,0 +1,66 @@
+"""The preflight: every check, and what follows from what they find."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Literal
+
+from ..core.errors import StkdError
+from .finding import LEVELS, Report
+from .subject import Subject, checks
+
+__all__ = ["Mode", "check", "preflight", "refuse"]
+
+_log = logging.getLogger(__name__)
+
+Mode = Literal["off", "warn", "strict"]
+
+
+def check(subject: Subject) -> Report:
+    """Make every check.
+
+    Raises:
+        StkdError: An image or an option is such that a check cannot be made.
+    """
+    began = time.monotonic()
+    findings = [(entry.name, finding) for entry in checks.entries() for finding in entry.value(subject)]
+    findings.sort(key=lambda found: LEVELS.index(found[1].level))
+    return Report(findings, subject.facts, time.monotonic() - began)
+
+
+def preflight(subject: Subject, *, notes: bool = True) -> Report:
+    """Make every check and log what they find.
+
+    Args:
+        subject: What a training is about to use.
+        notes: Log notes too. Without, as for one run of many, a warning that was logged before is not logged again.
+    """
+    report = check(subject)
+    for finding in report.of("warning"):
+        if notes or finding.message not in _said:
+            _log.warning("%s", finding.message)
+            _said.add(finding.message)
+    for finding in report.of("note") if notes else ():
+        _log.info("%s", finding.message)
+    return report
+
+
+_said: set[str] = set()
+
+
+def refuse(report: Report, mode: Mode, where: str) -> None:
+    """Refuse to train on what a preflight found.
+
+    Args:
+        report: What it found.
+        mode: "strict" refuses warnings too.
+        where: Where all findings can be read.
+
+    Raises:
+        StkdError: There is such a finding.
+    """
+    found = report.of("error", "warning") if mode == "strict" else report.of("error")
+    if found:
+        others = f" ({len(found) - 1} more in {where})" if len(found) > 1 else ""
+        raise StkdError(f"{found[0].message}{others}; --preflight off trains all the same")

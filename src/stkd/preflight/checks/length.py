@@ -1,0 +1,81 @@
+"""Whether a run is long enough for what it does, and what it takes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from ...core.config import DistillConfig
+from ..finding import Finding
+from ..subject import Subject, checks
+
+_EPOCHS, _STEPS = 10, 500
+"""Runs shorter than this are worse on virtual samples than on real ones (docs/results.md: 8 epochs of CIFAR-10)."""
+
+
+@checks.register("length", "a run that is too short for mixing, and what time and disk it takes")
+def length(subject: Subject) -> Iterator[Finding]:
+    """Count the steps, and estimate time and disk."""
+    config = subject.config
+    steps = config.epochs * subject.loader.steps
+    if subject.mix.active and not subject.mix.beside and (steps < _STEPS or config.epochs < _EPOCHS):
+        instead = "--method kd" if isinstance(config, DistillConfig) else "--method ce"
+        yield Finding(
+            "warning",
+            f"{config.epochs} epochs ({steps:,} steps) are too few for training on virtual samples: so short a run is "
+            f"usually better on real images (docs/results.md); use more --epochs, or {instead}",
+        )
+    if not subject.students:
+        return
+    seconds, size = _seconds(subject), _bytes(subject)
+    subject.facts["estimate"] = {"seconds": round(seconds), "bytes": size}
+    yield Finding("note", f"this takes about {_duration(seconds)} and {_decimal(size)} of disk")
+    place = next(path for path in (config.out, *config.out.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < size:
+        yield Finding(
+            "warning", f"{place} has {_decimal(free)} free, the run takes about {_decimal(size)}; free some space"
+        )
+
+
+def _seconds(subject: Subject) -> float:
+    """From the teacher's speed and one forward pass of each student; a step backward costs as much as two forward."""
+    mix, config, data = subject.mix, subject.config, subject.data
+    rows = config.epochs * subject.loader.steps * mix.rows(min(config.batch_size, len(data.train)))
+    each = 1 / subject.answers.images_per_s if subject.answers is not None else 0.0
+    images = torch.zeros(16, data.channels, data.size, data.size, device=subject.device)
+    return rows * (each + sum(3 * _forward(student, images) / len(images) for student in subject.students))
+
+
+@torch.no_grad()
+def _forward(student: nn.Module, images: torch.Tensor) -> float:
+    mode = student.training
+    student.eval()
+    try:
+        student(images)
+        began = time.perf_counter()
+        float(student(images).float().sum())  # waits for the device
+        return time.perf_counter() - began
+    finally:
+        student.train(mode)
+
+
+def _bytes(subject: Subject) -> int:
+    """Of two checkpoints with momentum, the weights, and the average if there is one."""
+    copies = 2 * (3 if subject.config.optimizer == "adamw" else 2) + 2 + (3 if subject.config.ema is not None else 0)
+    numbers: int = sum(t.numel() for student in subject.students for t in student.state_dict().values())
+    return 4 * copies * numbers
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _decimal(size: int) -> str:
+    return f"{max(1, round(size / 1e6)):,} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
