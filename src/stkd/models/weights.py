@@ -1,38 +1,25 @@
-"""Weights in files: safetensors written whole or not at all, and checkpoints of common formats read safely."""
+"""Weights in files: safetensors written whole or not at all, and checkpoints of any kind brought into a module."""
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..core.errors import StkdError
 from ..core.files import disk_full, write_atomic
+from .checkpoints import COUNTER, Found, Role, find, find_any, some
 from .registry import models
 from .taps import classifier
+from .weight_files import read_content
 
 __all__ = ["load", "read_state", "save"]
 
-NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net", "student", "state_dict_ema", "model_ema", "ema")
-"""Keys that checkpoints hold their weights under, in order of preference: averaged ones where there are no others."""
-
-PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DistributedDataParallel, torch.compile and Lightning put before the names."""
-
-SHOWN = 3
-"""Number of names that a message lists."""
-
-COUNTER = "num_batches_tracked"
-"""Buffer of batch norms that checkpoints from before torch 0.4.1 do not have."""
+_log = logging.getLogger(__name__)
 
 
 def save(module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -57,161 +44,135 @@ def save(module: nn.Module, path: Path, metadata: Mapping[str, str] | None = Non
         raise StkdError(f"cannot write {path}: {error.strerror}") from error
 
 
-def load(module: nn.Module, path: Path) -> None:
-    """Copy the weights of a file into a module; names and shapes must match exactly.
+def load(
+    module: nn.Module,
+    path: str | Path,
+    *,
+    role: Role = "model",
+    key: str | None = None,
+    new_head: bool = False,
+    rows: Sequence[int] | None = None,
+) -> None:
+    """Copy the weights of a file into a module; names and shapes must match.
 
-    Prefixes that wrappers leave are taken off, and the batch counters that old checkpoints lack are not missed.
+    Keys, prefixes and what lies beside the weights are seen to and said in a log line, see
+    `stkd.models.checkpoints.find`. The batch counters that old checkpoints lack are not missed.
 
     Args:
         module: The module, unchanged where anything is wrong.
-        path: A file that `read_state` reads.
+        path: A file that `stkd.models.weight_files.read_content` reads.
+        role: What the weights are for, where a file holds those of a teacher and a student.
+        key: Take the weights under this key of the file, or after this prefix.
+        new_head: Let the classifier keep its initial weights where the file has none or one for another number of
+            classes.
+        rows: For each of the model's classes its row in the file's classifier, -1 for one that keeps its initial
+            weights. None takes the rows in order.
 
     Raises:
         StkdError: The file cannot be read, is of another model or of another number of classes, or holds NaN.
     """
-    own = module.state_dict()
-    state = _without_prefixes(read_state(path), own)
-    counters = {name: tensor for name, tensor in own.items() if name.endswith(COUNTER)}
-    state = counters | {name: tensor for name, tensor in state.items() if name in own or not name.endswith(COUNTER)}
-    _check(module, own, state, path)
+    path = Path(path)
+    own, head = module.state_dict(), _head(module)
+    found, words = find(read_content(path), own, path, role=role, key=key, head=head if new_head else ())
+    said = [words] if words else []
+    state = {name: tensor for name, tensor in own.items() if name.endswith(COUNTER)} | found.state
+    if rows and head and list(rows) != list(range(len(own[head[0]]))):
+        state |= {name: _rows(state[name], rows, own[name]) for name in head if name in state}
+        said.append(f"the head's rows are taken by the names of the classes, {sum(row >= 0 for row in rows)} of them")
+    elif new_head and (fresh := [n for n in head if n not in state or state[n].shape != own[n].shape]):
+        said.append(_new_head(fresh[0], own, state))
+        state |= {name: own[name] for name in fresh}
+    _check(module, own, state, found, path, role)
+    if said:
+        _log.info("%s: %s", path, "; ".join(said))
     module.load_state_dict(state)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the state dict in a .safetensors, .pth or .pt file, on the CPU; the content tells the kind, not the ending.
+def _rows(given: Tensor, rows: Sequence[int], initial: Tensor) -> Tensor:
+    """Rows of a classifier, initial ones where a row is -1."""
+    if given.shape[1:] != initial.shape[1:] or max(rows) >= len(given):
+        return given  # `_check` says what is wrong with it
+    known = torch.tensor([row >= 0 for row in rows])
+    taken = initial.detach().cpu().clone()
+    taken[known] = given[[row for row in rows if row >= 0]].to(taken.dtype)
+    return taken
+
+
+def read_state(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
+    """Read the state dict in a file, on the CPU; the content tells the kind, not the ending.
+
+    Averaged weights go before plain ones; prefixes that wrappers leave are taken off.
 
     Args:
-        path: The file. A checkpoint may hold the state dict under a usual key ("model", "state_dict", ...).
+        path: A .safetensors, .pth, .pt or .ckpt file, or the index of shards. The state dict of a checkpoint may lie
+            under any keys ("model", "state_dict", ...).
+        key: Take the weights under this key.
 
     Raises:
-        StkdError: No such file, damaged, of another kind, or holding objects that only unsafe unpickling would read.
+        StkdError: No such file, damaged, of another kind, or it would run code.
     """
+    path = Path(path)
+    return find_any(read_content(path), path, key)
+
+
+def _head(module: nn.Module) -> tuple[str, ...]:
+    """Names of the weights of a module's classifier; none where it has no linear one."""
     try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except FileNotFoundError:
-        raise StkdError(f"no weights file {path}; check the path") from None
-    except IsADirectoryError:
-        raise StkdError(f"{path} is a folder; name the weights file in it") from None
-    except OSError as error:
-        raise StkdError(f"cannot read {path}: {error.strerror}") from error
-    if head[8:] == b"{":
-        return _read_safetensors(path)
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        return _state_in(_read_pickle(path), path)
-    what = "is empty" if not head else "is not a weights file"
-    raise StkdError(f"{path} {what}; give a .safetensors file, or a .pth or .pt file with a state dict")
+        head = classifier(module)
+    except StkdError:
+        return ()
+    name = next(name for name, submodule in module.named_modules() if submodule is head)
+    return tuple(f"{name}.{kind}" if name else kind for kind in head.state_dict())
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except SafetensorError as error:
-        raise StkdError(f"{path} is damaged or cut short; copy or download it again") from error
+def _new_head(weight: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    if weight not in state:
+        return f"the head {weight} is new, since the file has none"
+    return f"the head {weight} is new: {len(state[weight])} classes in the file, {len(own[weight])} in the model"
 
 
-def _read_pickle(path: Path) -> object:
-    try:
-        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the age of the format, which is not the user's concern
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch tells the kinds of failure apart in its message alone.
-        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if foreign is None:
-            raise _not_torch(path) from error
-        raise StkdError(
-            f"{path} holds more than tensors ({foreign[1]}), which is not safe to load; "
-            "re-save it where it comes from with torch.save(model.state_dict(), ...)"
-        ) from error
-    # Damaged bytes make torch's readers fail in many ways.
-    except Exception as error:
-        if "TorchScript" in str(error):
-            raise StkdError(f"{path} is a TorchScript archive; give the state dict of the model instead") from error
-        raise _not_torch(path) from error
-    return content
-
-
-def _numpy_scalars() -> list[Any]:
-    """What a best accuracy of numpy's type, common in checkpoints, is made of; harmless numbers."""
-    scalar: Any = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
-    # numpy 1 called the module of its scalars otherwise.
-    return [np.dtype, *kinds, scalar, (scalar, "numpy.core.multiarray.scalar")]
-
-
-def _not_torch(path: Path) -> StkdError:
-    return StkdError(f"{path} is damaged, cut short or not written by torch.save; copy or download it again")
-
-
-def _state_in(content: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in what a checkpoint holds, itself or under a usual key."""
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in NESTED_UNDER if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
-        return {str(name): tensor.detach() for name, tensor in content.items()}
-    found = f"keys {_some(list(map(str, content)))}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
-    raise StkdError(f"{path} holds no state dict ({found}); save one under 'state_dict' or on its own")
-
-
-def _without_prefixes(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    while not own.keys() & state.keys():
-        prefix = next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in state)), None)
-        if prefix is None:
-            break
-        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return dict(state)
-
-
-def _check(module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
+def _check(
+    module: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], found: Found, path: Path, role: Role
+) -> None:
     missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
     kind = type(module).__name__
-    if missing or unexpected:
+    if missing or found.unexpected:
         wrong = [
-            f"{len(names)} {what} ({_some(names)})"
-            for names, what in ((missing, "missing"), (unexpected, "unexpected"))
+            f"{len(names)} {what} ({some(list(names))})"
+            for names, what in ((missing, "missing"), (found.unexpected, "unexpected"))
             if names
         ]
-        raise StkdError(f"{path} does not fit the {kind}: names {' and '.join(wrong)}{_guess(state)}")
+        raise StkdError(f"{path} does not fit the {kind}: names {' and '.join(wrong)}{_guess(found)}")
     differing = [name for name in own if own[name].shape != state[name].shape]
     if differing:
-        if classes := _class_counts(module, state, differing):
+        head = next((name for name in _head(module) if name.endswith("weight")), "")
+        if set(differing) <= set(_head(module)) and state[head].shape[1:] == own[head].shape[1:]:
             raise StkdError(
-                f"the checkpoint {path} has {classes[0]} classes, the model {classes[1]}; "
-                "use weights for these classes, or the data set that the weights are for"
+                f"the checkpoint {path} has {len(state[head])} classes, the model {len(own[head])} ({head}); "
+                + _FOR_THE_HEAD[role].format(count=len(state[head]))
             )
         name = differing[0]
         shapes = f"{tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model"
         raise StkdError(
-            f"{path} does not fit the {kind}: {len(differing)} shapes differ, first {name}: {shapes}{_guess(state)}"
+            f"{path} does not fit the {kind}: {len(differing)} shapes differ, first {name}: {shapes}{_guess(found)}"
         )
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise StkdError(f"{path} holds NaN or infinite values in {_some(broken)}; use an earlier checkpoint")
+        raise StkdError(f"{path} holds NaN or infinite values in {some(broken)}; use an earlier checkpoint")
 
 
-def _class_counts(module: nn.Module, state: Mapping[str, Tensor], differing: list[str]) -> tuple[int, int] | None:
-    """Numbers of classes in the file and the model, where nothing but the classifier differs."""
-    try:
-        head = classifier(module)
-    except StkdError:
-        return None
-    name = next(name for name, submodule in module.named_modules() if submodule is head)
-    weight = f"{name}.weight" if name else "weight"
-    if not set(differing) <= {weight, weight.removesuffix("weight") + "bias"} or weight not in state:
-        return None
-    if state[weight].shape[1:] != head.weight.shape[1:]:
-        return None
-    return state[weight].shape[0], head.weight.shape[0]
+_FOR_THE_HEAD: dict[Role, str] = {
+    "model": "use weights for these classes, or the data set that the weights are for",
+    "teacher": "name its {count} classes with --teacher-classes FILE, one a line in the order of its outputs",
+    "student": "use weights for these classes, or the data set that the weights are for",
+}
+"""How to go on where weights are for another number of classes."""
 
 
-def _guess(state: Mapping[str, Tensor]) -> str:
+def _guess(found: Found) -> str:
     """Which of our models the weights belong to, as the end of a message; empty if none."""
-    shapes = {name: tensor.shape for name, tensor in state.items() if not name.endswith(COUNTER)}
+    given = {**found.state, **found.unexpected}
+    shapes = {name: tensor.shape for name, tensor in given.items() if not name.endswith(COUNTER)}
     for entry in models.entries():
         # One class and one channel: a 1 in these shapes stands for any number.
         with torch.device("meta"):
@@ -224,7 +185,3 @@ def _guess(state: Mapping[str, Tensor]) -> str:
 
 def _fits(shape: torch.Size, pattern: torch.Size) -> bool:
     return len(shape) == len(pattern) and all(wanted in (1, n) for n, wanted in zip(shape, pattern, strict=True))
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
