@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from stkd import models
@@ -27,7 +28,23 @@ def test_round_trip(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded(images), model.eval()(images))
 
 
-@pytest.mark.parametrize("name", ["student.safetensors", "model.safetensors"])
+def test_pixels_of_evaluation_are_recorded_and_old_headers_read_as_plain(tmp_path: Path) -> None:
+    model, path = models.create("cnn2", num_classes=3), tmp_path / "m.safetensors"
+    info = replace(INFO, crop_pct=0.875, interpolation="bicubic")
+    save_model(model, path, info)
+    assert read_info(path) == info
+    save_model(model, path, INFO)
+    with safe_open(path, "pt") as file:
+        assert set(json.loads(file.metadata()["stkd"])) == {*asdict(INFO)} - {"options", "crop_pct", "interpolation"}
+    assert read_info(path) == INFO
+
+
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    save_model(models.create("cnn2", num_classes=3), tmp_path / "m.safetensors", INFO)
+    assert load_model(str(tmp_path / "m.safetensors"))[1] == INFO
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "model.safetensors", "pytorch_model.bin"])
 def test_found_in_a_run_directory(name: str, tmp_path: Path) -> None:
     with pytest.raises(StkdError, match="is the run finished"):
         find_weights(tmp_path)
@@ -84,6 +101,12 @@ def test_model_made_in_python_is_named_but_not_built(tmp_path: Path) -> None:
         ({"model": "a b"}, "is no name of a model"),
         ({"model": "/etc/passwd"}, "is no name of a model"),
         ({"model": "x" * 300}, "is no name of a model"),
+        ({"crop_pct": 0}, "crop_pct is 0"),
+        ({"crop_pct": 1.5}, r"crop_pct is 1\.5"),
+        ({"crop_pct": "1"}, "crop_pct is '1'"),
+        ({"crop_pct": float("nan")}, "crop_pct is nan"),
+        ({"interpolation": "random"}, "interpolation is 'random'; it must be one of nearest, bilinear"),
+        ({"interpolation": [1]}, "interpolation is"),
         ({"options": [1]}, "options must be a mapping"),
         ({"options": {"a b": 1}}, "options must have names of keyword arguments"),
         ({"options": {"a": {"b": 1}}}, "options: a must be a number"),

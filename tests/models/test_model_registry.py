@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 
 from stkd.core.errors import StkdError
-from stkd.models import create, default_lr
+from stkd.models import create, default_lr, hub
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,7 @@ def test_failing_to_fetch_weights_is_one_line(name: str, tmp_path: Path, monkeyp
     def unreachable(*args: Any, **options: Any) -> nn.Module:
         raise OSError("no route to host\nand a long tail")
 
+    monkeypatch.setattr(hub, "reachable", lambda url: True)
     monkeypatch.setattr(timm, "create_model", unreachable)
     monkeypatch.setattr(timm.models, "load_model_config_from_hf", unreachable)
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)

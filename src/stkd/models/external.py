@@ -6,15 +6,18 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from torch import nn
 
 from ..core.errors import StkdError, unknown
+from . import hub
 from .names import hub_folder
 
-__all__ = ["check_keywords", "create", "names", "timm_model_of"]
+__all__ = ["check_keywords", "create", "hub_config", "names", "timm_model_of"]
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models of torchvision that return more than logits in training."""
@@ -116,24 +119,52 @@ def timm_model_of(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str,
         StkdError: The configuration cannot be had, or is of no model of timm.
     """
     import timm
-    from timm.models import load_model_config_from_hf
 
-    folder = hub_folder(name)
-    try:
-        if folder is not None:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            architecture, arguments = config.get("architecture"), config.get("model_args")
-        else:
-            _, architecture, arguments = load_model_config_from_hf(name)
-    except Exception as error:  # hub clients raise whatever they like
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        network = "" if folder is not None else " (is the network reachable?)"
-        raise StkdError(f"cannot read the configuration of hf/{name}{network}: {reason}") from error
+    config = hub_config(name)
+    architecture, arguments = config.get("architecture"), config.get("model_args")
     if not isinstance(architecture, str) or not timm.is_model(architecture):
         raise StkdError(f"hf/{name} is no model of timm ({architecture}); only those can be loaded")
     # the size is that of the images at hand, see `_timm_model`
     stored = {key: value for key, value in (arguments or {}).items() if key not in RESERVED | {"img_size"}}
     return f"timm/{architecture}", {**stored, **options}
+
+
+def hub_config(name: str) -> dict[str, Any]:
+    """The configuration of hf/NAME: architecture, model_args, and in pretrained_cfg what its weights expect.
+
+    Args:
+        name: OWNER/NAME on the hub, or a folder with a config.json.
+
+    Raises:
+        StkdError: It cannot be had.
+    """
+    from timm.models import load_model_config_from_hf
+
+    folder = hub_folder(name) or _downloaded(name)
+    try:
+        if folder is None:
+            pixels, architecture, arguments = load_model_config_from_hf(name)
+            return {"architecture": architecture, "model_args": arguments, "pretrained_cfg": pixels}
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        named = {key: config[key] for key in ("num_classes", "label_names") if key in config}
+        return {**config, "pretrained_cfg": {**config.get("pretrained_cfg", config), **named}}
+    except Exception as error:  # hub clients raise whatever they like
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        network = "" if folder is not None else " (is the network reachable?)"
+        raise StkdError(f"cannot read the configuration of hf/{name}{network}: {reason}") from error
+
+
+def _downloaded(name: str) -> Path | None:
+    """The folder of an earlier download of OWNER/NAME, where the hub cannot be asked; None where it can.
+
+    Raises:
+        StkdError: It cannot, and there was none.
+    """
+    if hub.hub_reachable():
+        return None
+    if config := hub.cached_in_hub(name, ("config.json",)):
+        return config.parent
+    raise hub.unreachable(f"hf/{name}")
 
 
 def _check(model: nn.Module, num_classes: int, in_channels: int, image_size: int) -> None:
@@ -175,7 +206,9 @@ def _hugging_face(
     keywords: Mapping[str, Any],
 ) -> nn.Module:
     architecture = timm_model_of(name, {})[0].removeprefix("timm/")
-    folder = hub_folder(name)
+    folder = hub_folder(name) or _downloaded(name)
+    if folder is not None and pretrained and not any((folder / file).is_file() for file in hub.WEIGHTS):
+        raise StkdError(f"{folder} holds no {' or '.join(hub.WEIGHTS)}; leave out pretrained, or fetch them")
     place = f"local-dir:{folder}" if folder else f"hf-hub:{name}"
     return _timm_model(place, architecture, num_classes, in_channels, image_size, pretrained, keywords)
 
@@ -194,10 +227,29 @@ def _timm_model(
     options: dict[str, Any] = {}
     if image_size is not None and timm.models.get_pretrained_cfg_value(architecture, "fixed_input_size"):
         options["img_size"] = image_size
+    if pretrained and not name.startswith(("hf-hub:", "local-dir:")):
+        options |= _source_of_weights(name)
     model: nn.Module = timm.create_model(
         name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **options | dict(keywords)
     )
     return model
+
+
+def _source_of_weights(name: str) -> dict[str, Any]:
+    """Keyword arguments by which timm takes published weights from an earlier download, where the hub is unreachable.
+
+    Raises:
+        StkdError: There was no earlier download.
+    """
+    import timm
+
+    known = timm.get_pretrained_cfg(name)
+    if known is None or known.file or not known.hf_hub_id or hub.hub_reachable():
+        return {}
+    files = (known.hf_hub_filename,) if known.hf_hub_filename else hub.WEIGHTS
+    if file := hub.cached_in_hub(known.hf_hub_id, files):
+        return {"pretrained_cfg_overlay": {"file": str(file)}}
+    raise hub.unreachable(f"timm/{name}")
 
 
 def _torchvision(
@@ -223,8 +275,12 @@ def _torchvision(
     if image_size is not None and name.startswith("maxvit_"):
         options["input_size"] = (image_size, image_size)
     if pretrained:
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(weights.url).path).name
+        if not file.is_file() and not hub.reachable(weights.url):
+            raise hub.unreachable(f"torchvision/{name}", weights.url)
         # torchvision would unpickle anything; fetched and read safely once, the file is known to hold tensors alone.
-        torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(check_hash=True, weights_only=True)
+        weights.get_state_dict(check_hash=True, weights_only=True)
     else:
         options["num_classes"] = num_classes
     options["weights"] = "DEFAULT" if pretrained else None

@@ -18,10 +18,14 @@ from ..core.errors import StkdError
 from ..core.keywords import check_keywords
 from . import weights
 from .names import check_name, needs_hub
+from .published import INTERPOLATIONS
+from .weight_files import INDEX_ENDING
 
 __all__ = ["ModelInfo", "find_weights", "load_model", "read_info", "save_model"]
 
 _KEY = "stkd"
+_DEFAULTS = {"options": {}, "crop_pct": 1.0, "interpolation": "bilinear"}
+"""What a header means that does not name these: those of earlier versions do not."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class ModelInfo:
         size: Side of its images in pixels.
         mean, std: Normalisation of images scaled to 0..1, one number per channel.
         options: Keyword arguments of the model, see `stkd.models.create`.
+        crop_pct: Share of a resized image's side that evaluation keeps of its centre.
+        interpolation: How images are resized.
     """
 
     model: str
@@ -44,6 +50,8 @@ class ModelInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    crop_pct: float = 1.0
+    interpolation: str = "bilinear"
 
     def build(self) -> nn.Module:
         """The model, with initial weights; nothing is downloaded.
@@ -84,6 +92,10 @@ class ModelInfo:
                 raise StkdError(f"{what} has {len(values)} numbers for {self.channels} channels")
         if min(self.std) <= 0:
             raise StkdError(f"std must be positive, got {list(self.std)}")
+        if type(self.crop_pct) not in (int, float) or not 0 < self.crop_pct <= 1:
+            raise StkdError(f"crop_pct is {self.crop_pct!r}; it must be a number above 0, and at most 1")
+        if self.interpolation not in INTERPOLATIONS:
+            raise StkdError(f"interpolation is {self.interpolation!r}; it must be one of {', '.join(INTERPOLATIONS)}")
         check_keywords("options", self.options)
 
     def check_local(self) -> None:
@@ -106,7 +118,7 @@ def _printable(text: str) -> bool:
 
 def save_model(module: nn.Module, path: Path, info: ModelInfo) -> None:
     """Write weights and what describes them to a safetensors file, whole or not at all."""
-    fields = {key: value for key, value in asdict(info).items() if key != "options" or value}
+    fields = {key: value for key, value in asdict(info).items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
     weights.save(module, path, {_KEY: json.dumps(fields)})
 
 
@@ -137,7 +149,10 @@ def read_info(path: Path) -> ModelInfo | None:
 
 
 def find_weights(path: Path) -> Path:
-    """The file of weights behind a path: the file itself, or the one that a run directory ends with.
+    """The file of weights behind a path: the file itself, or the one that a folder holds.
+
+    Args:
+        path: A file, a run directory, or a folder with the weights of a model, in one file or in shards with an index.
 
     Raises:
         StkdError: There is none.
@@ -146,13 +161,16 @@ def find_weights(path: Path) -> Path:
         raise StkdError(f"{path} does not exist; give a .safetensors or .pth file, or a finished run directory")
     if not path.is_dir():
         return path
-    for name in ("student.safetensors", "model.safetensors"):
+    for name in ("student.safetensors", "model.safetensors", f"model.safetensors{INDEX_ENDING}", *_OF_A_HUB):
         if (path / name).is_file():
             return path / name
     raise StkdError(f"{path} holds no student.safetensors or model.safetensors; is the run finished?")
 
 
-def load_model(path: Path, module: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
+_OF_A_HUB = ("pytorch_model.bin", f"pytorch_model.bin{INDEX_ENDING}")
+
+
+def load_model(path: str | Path, module: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
     """The model of a run directory or of a safetensors file written by stkd, in evaluation mode.
 
     Args:
@@ -162,7 +180,7 @@ def load_model(path: Path, module: nn.Module | None = None) -> tuple[nn.Module, 
     Raises:
         StkdError: The file is missing, damaged, or does not say which model it holds.
     """
-    file = find_weights(path)
+    file = find_weights(Path(path))
     info = read_info(file)
     if info is None:
         weights.read_state(file)  # a damaged file is the better thing to report
