@@ -73,6 +73,16 @@ def test_own_size() -> None:
     torch.testing.assert_close(probe.seen, expected)
 
 
+def test_own_interpolation() -> None:
+    probe = Probe()
+    images = torch.rand(2, 3, 8, 8)
+    plain = LiveTeacher(Probe(), info(size=16), data_set())
+    teacher = LiveTeacher(probe, info(size=16, interpolation="bicubic"), data_set())
+    teacher.logits(images)
+    torch.testing.assert_close(probe.seen, F.interpolate(images, size=(16, 16), mode="bicubic", antialias=True))
+    assert teacher.fingerprint() != plain.fingerprint()
+
+
 def test_grey_images_for_a_teacher_of_colours() -> None:
     probe = Probe()
     grey = torch.rand(2, 1, 8, 8)
@@ -96,6 +106,20 @@ def test_classes_by_name_not_by_position() -> None:
 
 def test_same_classes_in_the_same_order_are_left_alone() -> None:
     assert LiveTeacher(Probe(), info(), data_set()).class_map is None
+
+
+def test_classes_by_name_however_accents_are_written() -> None:
+    own = ("Ka\u0308fer", " bee ")
+    teacher = LiveTeacher(Probe(2), info(classes=own), data_set(classes=("bee", "K\u00e4fer")))
+    assert teacher.class_map is not None
+    assert teacher.class_map.tolist() == [1, 0]
+    assert LiveTeacher(Probe(2), info(classes=own), data_set(classes=("K\u00e4fer", "bee"))).class_map is None
+
+
+@pytest.mark.parametrize("name", ["Golden Retriever", "golden_retriever", "golden-retriever", "GOLDENRETRIEVER"])
+def test_another_spelling_is_suggested(name: str) -> None:
+    with pytest.raises(StkdError, match=f"does not know '{name}'; it has 'golden retriever', which is spelt otherwise"):
+        LiveTeacher(Probe(2), info(classes=("ant", "golden retriever")), data_set(classes=("ant", name)))
 
 
 def test_class_that_the_teacher_does_not_know() -> None:
@@ -159,9 +183,34 @@ def test_opened_from_bare_weights_and_a_list_of_classes(tmp_path: Path) -> None:
     torch.testing.assert_close(teacher.logits(images), module.eval()(images)[:, [4, 3, 2, 1]])
 
 
-@pytest.mark.parametrize("text", ["", "cat\ncat\n"])
+def test_weights_that_say_nothing_are_taken_by_position_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "stkd")
+    path = tmp_path / "bare.safetensors"
+    weights.save(models.create("cnn4", num_classes=4), path)
+    load_teacher("cnn4", path, data_set(), torch.device("cpu"))
+    line = caplog.messages[-1]
+    assert "by position (else: --teacher-classes FILE)" in line
+    assert "normalised like the data's, [0.5, 0.5, 0.5, 0.25, 0.25, 0.25] (else: --teacher-mean, --teacher-std)" in line
+    caplog.clear()
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(CLASSES))
+    load_teacher("cnn4", path, data_set(), torch.device("cpu"), classes=names, mean=(0.1,) * 3, std=(0.2,) * 3)
+    assert not caplog.messages
+
+
+def test_key_of_the_weights(tmp_path: Path) -> None:
+    plain, averaged = models.create("cnn4", num_classes=4), models.create("cnn4", num_classes=4)
+    torch.save({"model": plain.state_dict(), "model_ema": averaged.state_dict()}, tmp_path / "x.pth")
+    for key, module in ((None, averaged), ("model", plain)):
+        teacher = load_teacher("cnn4", tmp_path / "x.pth", data_set(), torch.device("cpu"), key=key)
+        torch.testing.assert_close(teacher.module.state_dict(), module.state_dict())
+
+
+@pytest.mark.parametrize("text", ["", "cat\ncat\n", "K\u00e4fer\nKa\u0308fer\n"])
 def test_unusable_list_of_classes(text: str, tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_text(text)
+    (tmp_path / "classes.txt").write_text(text, encoding="utf-8")
     with pytest.raises(StkdError, match="must hold each class name once"):
         read_classes(tmp_path / "classes.txt")
 

@@ -181,7 +181,8 @@ class TrainConfig(RunConfig):
 
     model: str = _need("model by name, such as resnet20 or timm/resnet18; see 'stkd list models'")
     model_options: dict[str, Any] | None = _opt(None, "keyword arguments of the model, such as drop_rate=0.1")
-    weights: Path | None = _opt(None, "weights to start from: .safetensors, .pth or a run directory")
+    weights: Path | None = _opt(None, "weights to start from: .safetensors, .pth, .ckpt, shards or a run directory")
+    weights_key: str | None = _opt(None, "key or prefix in that file, where it holds several weights")
     pretrained: bool = _opt(False, "start from the published weights of a timm or torchvision model")
     method: str = _opt("ce", "ce, mixup to train on virtual samples, or dml")
 
@@ -196,13 +197,14 @@ class DistillConfig(RunConfig):
 
     teacher: str | None = _opt(None, "teacher by name; not needed when the weights come from a run of stkd")
     teacher_options: dict[str, Any] | None = _opt(None, "keyword arguments of the teacher's model")
-    teacher_weights: Path | None = _opt(None, "the teacher's weights: .safetensors, .pth or a run directory")
+    teacher_weights: Path | None = _opt(None, "the teacher's weights: .safetensors, .pth, .ckpt, shards or a run")
+    teacher_weights_key: str | None = _opt(None, "key or prefix in that file, where it holds several weights")
     more_teachers: tuple[Path, ...] | None = _opt(None, "further teachers' weights; the logits are averaged")
     teacher_shares: tuple[float, ...] | None = _opt(None, "weights of the teachers in that average")
     teacher_pretrained: bool = _opt(False, "use the published weights of a timm or torchvision teacher")
-    teacher_classes: Path | None = _opt(None, "text file of the teacher's class names, one a line")
+    teacher_classes: Path | None = _opt(None, "text file of the teacher's class names, one a line, by output")
     teacher_mean: tuple[float, ...] | None = _opt(
-        None, "mean of its normalisation, images scaled to 0..1 (default: data's)"
+        None, "mean of its normalisation, images scaled to 0..1 (default: its weights' own, else the data's)"
     )
     teacher_std: tuple[float, ...] | None = _opt(None, "standard deviation of its normalisation")
     teacher_size: int | None = _opt(None, "side in pixels of the images that it expects")
@@ -213,6 +215,7 @@ class DistillConfig(RunConfig):
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
     student_options: dict[str, Any] | None = _opt(None, "keyword arguments of the student's model")
     student_weights: Path | None = _opt(None, "weights the student starts from")
+    student_weights_key: str | None = _opt(None, "key or prefix in that file, where it holds several weights")
     student_pretrained: bool = _opt(False, "start the student from published weights")
     baseline: Path | None = _opt(None, "a finished run of the student alone: how far the teacher is ahead of it")
     generations: int = _opt(1, "students in a row, each taught by the one before (born-again networks)")

@@ -15,6 +15,7 @@ from ..data import DataSet
 from ..data.digest import fingerprint
 from ..data.loader import Batch
 from ..models.files import ModelInfo
+from .classes import positions
 
 __all__ = ["LiveTeacher"]
 
@@ -44,7 +45,8 @@ class LiveTeacher:
         device: torch.device | str = "cpu",
     ) -> None:
         device = torch.device(device)
-        self.class_map = _class_map(info.classes, data.classes, device)
+        order = positions(info.classes, data.classes)
+        self.class_map = None if order is None else torch.tensor(order, device=device)
         if not len(info.mean) == len(info.std) == info.channels or min(info.std) <= 0:
             raise StkdError(
                 f"a teacher of {info.channels} channels needs as many means and positive standard deviations, "
@@ -84,12 +86,16 @@ class LiveTeacher:
             images = images * self._renormalise[0] + self._renormalise[1]
         side = self.info.size
         if images.shape[-2:] != (side, side):
-            images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+            mode = "bicubic" if self.info.interpolation in ("bicubic", "lanczos") else "bilinear"
+            images = F.interpolate(images, size=(side, side), mode=mode, antialias=True)
         return images
 
     def fingerprint(self) -> str:
         info = self.info
-        return fingerprint(_digest(self.module), info.classes, info.channels, info.size, info.mean, info.std)
+        resizing = {} if info.interpolation == "bilinear" else {"interpolation": info.interpolation}
+        return fingerprint(
+            _digest(self.module), info.classes, info.channels, info.size, info.mean, info.std, **resizing
+        )
 
     def _mapped(self, logits: Tensor) -> Tensor:
         return logits if self.class_map is None else logits[:, self.class_map]
@@ -102,20 +108,6 @@ def _digest(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _class_map(own: tuple[str, ...], wanted: tuple[str, ...], device: torch.device) -> Tensor | None:
-    if own == wanted:
-        return None
-    position = {name: i for i, name in enumerate(own)}
-    strange = [name for name in wanted if name not in position]
-    if strange:
-        raise StkdError(
-            f"the teacher has {len(own)} classes, the data set {len(wanted)}, and the teacher does not know "
-            f"{', '.join(map(repr, strange[:3]))}{' ...' if len(strange) > 3 else ''}; "
-            "name the teacher's classes with --teacher-classes FILE, or train a teacher on this data set"
-        )
-    return torch.tensor([position[name] for name in wanted], device=device)
 
 
 def _renormalise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from ..core.errors import StkdError
 from ..data import DataSet
 from ..models import weights
 from ..models.files import ModelInfo, find_weights, read_info
+from ..models.published import Published, published
 from .classes import read_classes
 from .ensemble import Ensemble
 from .live import LiveTeacher
 
 __all__ = ["load_teacher", "teacher_of"]
+
+_log = logging.getLogger(__name__)
 
 
 def load_teacher(
@@ -27,6 +31,7 @@ def load_teacher(
     data: DataSet | ModelInfo,
     device: torch.device,
     *,
+    key: str | None = None,
     pretrained: bool = False,
     classes: Path | None = None,
     mean: tuple[float, ...] | None = None,
@@ -38,12 +43,13 @@ def load_teacher(
 
     Args:
         name: Model name; may be left out when the weights say it.
-        weights_path: .safetensors, .pth or a run directory.
+        weights_path: A file of weights or a run directory.
         data: The data set it teaches on, or what its student expects.
         device: Where it runs.
+        key: Take the weights under this key of the file.
         pretrained: Use the published weights of a timm or torchvision model instead.
-        classes: Text file of its class names, one a line.
-        mean, std, size: What it was trained with, where that is neither in the weights nor the same as the data's.
+        classes: Text file of its class names, one a line, where its weights do not name them.
+        mean, std, size: What it was trained with, where its weights do not say it and it is not the same as the data's.
         options: Keyword arguments of the model; None takes those that the weights name.
 
     Raises:
@@ -63,21 +69,67 @@ def load_teacher(
     recorded, options = models.recorded_name(name, options)
     if info is not None and info.model not in (name, recorded):
         raise StkdError(f"the teacher's weights are of {info.model}, not of {name}; give --teacher {info.model}")
-    own = read_classes(classes) if classes is not None else info.classes if info is not None else data.classes
-    channels = info.channels if info is not None else data.channels
-    size = size or (info.size if info is not None else data.size)
-    if pretrained and file is None and classes is None:
-        raise StkdError("--teacher-pretrained needs --teacher-classes FILE with the names of its classes, one a line")
+    known = info if info is not None else published(name) if pretrained and file is None else None
+    own = _classes(name, known, classes, data)
+    pixels = known if known is not None else data
+    channels = len(pixels.mean)
+    size = size or pixels.size
     module = models.create(
-        name, num_classes=len(own), in_channels=channels, image_size=size, pretrained=pretrained, options=options
+        name,
+        num_classes=len(own),
+        in_channels=channels,
+        image_size=size,
+        pretrained=pretrained and file is None,
+        options=options,
     )
     if file is not None:
-        weights.load(module, file)
-    known = info if info is not None else data
-    published = getattr(module, "pretrained_cfg", {}) if pretrained else {}
-    mean = mean or tuple(published.get("mean", known.mean))
-    std = std or tuple(published.get("std", known.std))
-    return LiveTeacher(module, ModelInfo(name, own, channels, size, mean, std, options), data, device)
+        weights.load(module, file, role="teacher", key=key)
+        if info is None:
+            _say_what_is_assumed(file, data, classes, mean or std)
+    mean, std = mean or pixels.mean, std or pixels.std
+    resizing = (known.crop_pct, known.interpolation) if known is not None else ()
+    return LiveTeacher(module, ModelInfo(name, own, channels, size, mean, std, options, *resizing), data, device)
+
+
+def _classes(
+    name: str, known: ModelInfo | Published | None, file: Path | None, data: DataSet | ModelInfo
+) -> tuple[str, ...]:
+    """Class names in the order of the teacher's outputs: what the user says, else what is known, else the data's.
+
+    Raises:
+        StkdError: They are not known, or are not as many as the outputs.
+    """
+    if file is not None:
+        own = read_classes(file)
+        if isinstance(known, Published) and len(own) != known.outputs:
+            raise StkdError(
+                f"{file} names {len(own)} classes, the published weights of {name} have {known.outputs}; "
+                "name all of them in the order of the outputs, or leave out --teacher-classes"
+            )
+        return own
+    if isinstance(known, ModelInfo):
+        return known.classes
+    if known is None:
+        return data.classes
+    names = known.names_for(data.classes)
+    if names is None:
+        raise StkdError(
+            f"the names of the {known.outputs} classes of {name} are not known; --teacher-pretrained needs "
+            "--teacher-classes FILE with the names of its classes, one a line"
+        )
+    return names
+
+
+def _say_what_is_assumed(file: Path, data: DataSet | ModelInfo, classes: Path | None, normalised: object) -> None:
+    """Of weights that do not say what they are for."""
+    said = []
+    if classes is None:
+        said.append("its outputs are the data's classes by position (else: --teacher-classes FILE)")
+    if not normalised:
+        shown = [round(value, 3) for value in (*data.mean, *data.std)]
+        said.append(f"its pixels are normalised like the data's, {shown} (else: --teacher-mean, --teacher-std)")
+    if said:
+        _log.info("%s does not say what it expects; it is taken that %s", file, ", and that ".join(said))
 
 
 def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.device) -> LiveTeacher | Ensemble:
@@ -87,12 +139,15 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.d
         StkdError: A name, weights or classes are missing or do not fit.
     """
 
-    def one(name: str | None, path: Path | None, options: Mapping[str, Any] | None = None) -> LiveTeacher:
+    def one(
+        name: str | None, path: Path | None, options: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> LiveTeacher:
         return load_teacher(
             name,
             path,
             data,
             device,
+            key=key,
             pretrained=config.teacher_pretrained,
             classes=config.teacher_classes,
             mean=config.teacher_mean,
@@ -101,7 +156,7 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.d
             options=options,
         )
 
-    first = one(config.teacher, config.teacher_weights, config.teacher_options)
+    first = one(config.teacher, config.teacher_weights, config.teacher_options, config.teacher_weights_key)
     if not config.more_teachers:
         return first
     return Ensemble([first, *(one(None, path) for path in config.more_teachers)], config.teacher_shares)

@@ -16,7 +16,8 @@ __all__ = ["configs_of", "read_students"]
 
 _SHARED = {"epochs", "batch_size"}
 _OWN = {
-    *("student", "student_options", "student_weights", "student_pretrained", "method", "seed"),
+    *("student", "student_options", "student_weights", "student_weights_key", "student_pretrained"),
+    *("method", "seed"),
     *(field.name for field in dataclasses.fields(OptimOptions) if field.name not in _SHARED),
 }
 """Options in which students of one teacher pass may differ."""

@@ -17,7 +17,9 @@ from ..core.fabric import Fabric
 from ..data import DataSet
 from ..methods import Method
 from ..models import weights
-from ..models.files import ModelInfo, find_weights
+from ..models.class_names import places
+from ..models.files import ModelInfo, find_weights, read_info
+from ..models.published import published
 from ..teachers import LiveTeacher, Teacher
 from ..teachers.selection import check_fit
 from .features import Features, attach
@@ -98,7 +100,7 @@ def make_student(
     if extras is not None and fabric.world_size > 1:
         raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
     identity = {"data": data.fingerprint, "teacher": "" if teacher is None else teacher.fingerprint()}
-    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options)
+    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options, *_resizing(config))
     info.check()
     return Student(config, method, module, info, teacher, fabric, features, extras, identity, fast=module)
 
@@ -128,8 +130,24 @@ def _build(
         )
         recorded = models.recorded_name(asked.name, asked.options)
     if asked.weights is not None:
-        weights.load(module, find_weights(asked.weights))
+        file = find_weights(asked.weights)
+        held = read_info(file)
+        weights.load(
+            module,
+            file,
+            role="student" if isinstance(config, DistillConfig) else "model",
+            key=asked.key,
+            new_head=True,
+            rows=places(held.classes, data.classes) if held is not None else None,
+        )
     return module, *recorded
+
+
+def _resizing(config: TrainConfig | DistillConfig) -> tuple[float, str] | tuple[()]:
+    """Crop and interpolation of published weights that a student starts from."""
+    asked = _asked(config)
+    known = published(asked.name) if asked.pretrained else None
+    return () if known is None else (known.crop_pct, known.interpolation)
 
 
 @dataclass(frozen=True)
@@ -139,10 +157,12 @@ class _Asked:
     name: str
     options: dict[str, Any] | None
     weights: Path | None
+    key: str | None
     pretrained: bool
 
 
 def _asked(config: TrainConfig | DistillConfig) -> _Asked:
     if isinstance(config, DistillConfig):
-        return _Asked(config.student, config.student_options, config.student_weights, config.student_pretrained)
-    return _Asked(config.model, config.model_options, config.weights, config.pretrained)
+        start = config.student_weights, config.student_weights_key, config.student_pretrained
+        return _Asked(config.student, config.student_options, *start)
+    return _Asked(config.model, config.model_options, config.weights, config.weights_key, config.pretrained)

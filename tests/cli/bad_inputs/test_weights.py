@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,31 @@ class Foreign:
         return (Path.touch, (self.trace,))
 
 
+class Program:
+    """An object whose unpickling would run a program."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, (f"touch {self.trace}",))
+
+
+def whole_model(place: Any) -> None:
+    torch.save({"net": models.create("cnn4", num_classes=10, in_channels=1)}, place.path("whole.pth"))
+
+
+def two_models(place: Any) -> None:
+    states = (models.create("cnn4", num_classes=10, in_channels=1).state_dict() for _ in range(2))
+    torch.save(dict(zip(("first", "second"), states, strict=True)), place.path("two.pth"))
+
+
 def foreign_pickle(place: Any) -> None:
     place.path("foreign.pkl").write_bytes(pickle.dumps(Foreign(place.path("TRACE"))))
 
 
 def foreign_pth(place: Any) -> None:
-    torch.save({"model": {}, "extra": Foreign(place.path("TRACE"))}, place.path("foreign.pth"))
+    torch.save({"model": {}, "extra": Program(place.path("TRACE"))}, place.path("foreign.pth"))
 
 
 def short_pth(place: Any) -> None:
@@ -62,6 +82,14 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "text": (f"{TEACHER} {{a.pth}}", "a.pth is not a weights file", lambda place: place.text("a.pth")),
     "pickle-of-foreign-objects": (f"{TEACHER} {{foreign.pkl}}", "foreign.pkl", "again", foreign_pickle),
     "pth-of-foreign-objects": (f"{TEACHER} {{foreign.pth}}", "more than tensors", "state_dict()", foreign_pth),
+    "whole-model": (f"{TEACHER} {{whole.pth}}", "holds a whole model", "docs/models.md", whole_model),
+    "several-models": (f"{TEACHER} {{two.pth}}", "(first, second)", "--teacher-weights-key first", two_models),
+    "key-that-is-not-there": (
+        f"{TEACHER} {{two.pth}} --teacher-weights-key thrd",
+        "unknown key of weights",
+        "first, second",
+        two_models,
+    ),
     "another-model": (
         f"{TEACHER} {{w.pth}}",
         "does not fit",
@@ -76,7 +104,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "other-classes": (
         f"{TEACHER} {{w.pth}}",
         "has 7 classes, the model 10",
-        "use",
+        "name its 7 classes with --teacher-classes FILE",
         lambda place: place.weights("w.pth", classes=7),
     ),
     "nan": (f"{TEACHER} {{nan.safetensors}}", "holds NaN", "fc.weight", nan_weights),
