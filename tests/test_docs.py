@@ -29,6 +29,7 @@ def test_rooms_are_listed_as_imports_go() -> None:
     assert re.findall(r"^      (\w+)(?:\.py|/) {2,}", PAGE, re.MULTILINE) == layers
 
 
+@pytest.mark.usefixtures("preflight")
 def test_a_run_takes_the_way_that_is_described(teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
     assert 8 <= len(CALLS) <= 12
     seen: list[tuple[Path, str]] = []

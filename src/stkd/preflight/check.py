@@ -7,7 +7,7 @@ import time
 from typing import Literal
 
 from ..core.errors import StkdError
-from .finding import LEVELS, Report
+from .finding import LEVELS, Finding, Report
 from .subject import Subject, checks
 
 __all__ = ["Mode", "check", "preflight", "refuse"]
@@ -21,10 +21,16 @@ def check(subject: Subject) -> Report:
     """Make every check.
 
     Raises:
-        StkdError: An image or an option is such that a check cannot be made.
+        StkdError: An image or an option is such that a check cannot be made, and nothing found before says why.
     """
     began = time.monotonic()
-    findings = [(entry.name, finding) for entry in checks.entries() for finding in entry.value(subject)]
+    findings: list[tuple[str, Finding]] = []
+    try:
+        for entry in checks.entries():
+            findings += ((entry.name, finding) for finding in entry.value(subject))
+    except StkdError:  # such as a broken file of the sample
+        if not any(finding.level == "error" for _, finding in findings):
+            raise
     findings.sort(key=lambda found: LEVELS.index(found[1].level))
     return Report(findings, subject.facts, time.monotonic() - began)
 
