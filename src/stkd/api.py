@@ -325,4 +325,7 @@ def _opened(data: str | DataSet, config: RunConfig) -> DataSet | None:
     return data
 
 
-_OF_OPENING = {"labels", "image_size", "val_fraction", "train_images", "split_seed"}
+_OF_OPENING = {
+    *("labels", "image_size", "crop_pct", "interpolation", "nested", "skip_bad"),
+    *("val_fraction", "train_images", "split_seed"),
+}

@@ -83,8 +83,8 @@ def test_resized_boxes_have_the_drawn_area_and_ratio() -> None:
     assert bool((ratio < 1.3334).all())
     area = box_h * box_w / 200**2
     fits = (box_h < 199.9) & (box_w < 199.9)
-    torch.testing.assert_close(area[fits], 0.25 + 0.75 * crop[fits, 0])
-    assert bool((area <= 0.25 + 0.75 * crop[:, 0] + 1e-5).all())
+    torch.testing.assert_close(area[fits], 0.08 + 0.92 * crop[fits, 0])
+    assert bool((area <= 0.08 + 0.92 * crop[:, 0] + 1e-5).all())
     assert float(fits.float().mean()) > 0.7
 
 

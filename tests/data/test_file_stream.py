@@ -20,6 +20,7 @@ from stkd.data.plan import plan_epoch
 from stkd.mixing import Mix
 
 BATCH, STEPS = 3, 2
+LABELS = np.array([0, 1, 0, 1, 0, 1, 0])
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def files(tmp_path: Path) -> ImageFiles:
 
 def stream(files: ImageFiles, workers: int, augmentation: str = "resized") -> FileStream:
     plan = partial(plan_epoch, len(files), BATCH, Mix("none", 1), seed=3)
-    return FileStream(files, augmentation, plan, steps=STEPS, workers=workers, pin=False)  # type: ignore[arg-type]
+    return FileStream(files, LABELS, augmentation, plan, steps=STEPS, workers=workers, pin=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -60,7 +61,7 @@ def test_workers_stay_over_epochs(files: ImageFiles) -> None:
 
 def test_crops_are_those_of_the_full_images(files: ImageFiles) -> None:
     plan = plan_epoch(len(files), len(files), Mix("none", 1), seed=1, epoch=0)
-    whole = FileStream(files, "resized", lambda epoch: plan, steps=1, workers=0, pin=False)
+    whole = FileStream(files, LABELS, "resized", lambda epoch: plan, steps=1, workers=0, pin=False)
     reduced = 0
     for image, i, crop, mirror in zip(whole.take(0, 0), plan[0].index, plan[0].crop, plan[0].flip, strict=True):
         pixels = decode(files.root / files.names[int(i)], 3)
@@ -72,15 +73,16 @@ def test_crops_are_those_of_the_full_images(files: ImageFiles) -> None:
             assert error.max() == 0
         else:
             reduced += 1
-            assert error.mean() < 5.1  # 2 % of the range: the place of a box is rounded to reduced pixels
+            # each edge of a box is rounded to reduced pixels: by a quarter of a pixel of the crop at most
+            shifted = expected.double().diff(dim=1).abs().mean() + expected.double().diff(dim=2).abs().mean()
+            assert error.mean() < shifted / 4 + 1
     assert reduced == 2
 
 
 def test_broken_file_is_one_line_and_leaves_the_stream_usable(files: ImageFiles) -> None:
     good = (files.root / "6.jpg").read_bytes()
-    batches = FileStream(
-        files, "none", partial(plan_epoch, len(files), 7, Mix("none", 1), seed=0), steps=1, workers=1, pin=False
-    )
+    plan = partial(plan_epoch, len(files), 7, Mix("none", 1), seed=0)
+    batches = FileStream(files, LABELS, "none", plan, steps=1, workers=1, pin=False)
     (files.root / "6.jpg").write_bytes(good[:200])
     with pytest.raises(StkdError, match=r"6\.jpg is broken or no image") as caught:
         batches.take(0, 0)
@@ -90,7 +92,9 @@ def test_broken_file_is_one_line_and_leaves_the_stream_usable(files: ImageFiles)
 
 
 def test_centred_chunks_are_in_order(files: ImageFiles) -> None:
-    chunks = list(centred(files, [range(4), range(4, 7)], workers=2, pin=False))
+    pairs = list(centred(files, [range(4), range(4, 7)], workers=2, pin=False))
+    chunks = [images for images, _ in pairs]
+    assert [positions.tolist() for _, positions in pairs] == [[0, 1, 2, 3], [4, 5, 6]]
     assert [c.shape for c in chunks] == [(4, 16, 16, 3), (3, 16, 16, 3)]
     full = open_image(files.root / "3.jpg").pixels(3)
     assert torch.equal(chunks[0][3], full.permute(1, 2, 0))

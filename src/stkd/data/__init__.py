@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import StkdError
-from .base import UNLABELLED, DataSet, ImageFiles, Listing, Request, Split, sources
+from .base import UNLABELLED, DataSet, ImageFiles, Interpolation, Listing, Request, Split, sources
+from .digest import fingerprint
 
 __all__ = ["UNLABELLED", "DataSet", "ImageFiles", "Listing", "Request", "Split", "open_data", "sources"]
 
@@ -23,6 +24,10 @@ def open_data(
     val_fraction: float = 0.0,
     train_images: int | None = None,
     split_seed: int = 0,
+    nested: bool = False,
+    skip_bad: bool = False,
+    crop_pct: float | None = None,
+    interpolation: Interpolation | None = None,
 ) -> DataSet:
     """Open a data set.
 
@@ -33,6 +38,11 @@ def open_data(
         val_fraction: Share of the training images, in [0, 1), held out as validation split, stratified by class.
         train_images: Train on a stratified, labelled subset of this many images, drawn after the validation split.
         split_seed: Seed of every split that is drawn.
+        nested: Folders inside a class folder are classes of their own, where the source is a folder of images.
+        skip_bad: Leave out image files that cannot be decoded. Where the images stay on disk, another image of the same
+            class is trained on in their place.
+        crop_pct: Evaluation resizes the shorter side to image_size / crop_pct and cuts out the centre; None is 1.
+        interpolation: How evaluation resizes; None is bilinear.
 
     Returns:
         The data set. Its mean and std are those of the source's whole training split.
@@ -41,8 +51,21 @@ def open_data(
         StkdError: The kind, the path, an option or a file is not usable.
     """
     _check_options(labels, image_size, val_fraction, train_images, split_seed)
+    _check_view(crop_pct, interpolation)
     kind, path = _parse(spec)
-    data = sources.get(kind)(path, Request(labels=labels, image_size=image_size, split_seed=split_seed))
+    request = Request(
+        labels=labels,
+        image_size=image_size,
+        split_seed=split_seed,
+        nested=nested,
+        skip_bad=skip_bad,
+        crop_pct=1.0 if crop_pct is None else float(crop_pct),
+        interpolation=interpolation or "bilinear",
+    )
+    data = sources.get(kind)(path, request)
+    if data.augment == "resized":
+        # runs that began when crops showed 25 to 100 % of the square are not to go on with other ones
+        data = replace(data, fingerprint=fingerprint(data.fingerprint, crops="0.08 to 1 of the picture"))
     if val_fraction == 0 and train_images is None:
         return data
     return _resplit(data, val_fraction, train_images, split_seed)
@@ -61,6 +84,13 @@ def _check_options(
         raise StkdError(f"train_images is {train_images}; use a positive number, or leave it out for all images")
     if split_seed < 0:
         raise StkdError(f"split_seed is {split_seed}; use 0 or a positive number")
+
+
+def _check_view(crop_pct: float | None, interpolation: str | None) -> None:
+    if crop_pct is not None and not 0.1 <= crop_pct <= 1:
+        raise StkdError(f"crop_pct is {crop_pct}; use a share of the shorter side from 0.1 to 1, such as 0.875")
+    if interpolation not in (None, "bilinear", "bicubic"):
+        raise StkdError(f"interpolation is {interpolation!r}; use bilinear or bicubic")
 
 
 def _parse(spec: str) -> tuple[str, Path | None]:
@@ -83,7 +113,6 @@ def _expand(text: str) -> str:
 
 
 def _resplit(data: DataSet, val_fraction: float, train_images: int | None, seed: int) -> DataSet:
-    from .digest import fingerprint
     from .splits import hold_out, labelled_subset
 
     train, val = data.train, data.val

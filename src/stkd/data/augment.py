@@ -15,7 +15,7 @@ from .base import Augment
 __all__ = ["resized_boxes", "resized_crop", "shifted", "shifts"]
 
 _PAD = {"crop4": 4, "crop8": 8}
-_SCALE = (0.25, 1.0)
+_SCALE = (0.08, 1.0)
 _RATIO = (3 / 4, 4 / 3)
 
 
@@ -80,7 +80,7 @@ def shifts(kind: Augment, crop: Tensor) -> Tensor:
 def resized_boxes(crop: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
     """Boxes of random-resized-crop (Szegedy et al., 2015) in closed form, without its rejection loop.
 
-    The area is uniform in 25 % to 100 % of the image, the logarithm of the aspect ratio uniform between 3/4 and 4/3; a
+    The area is uniform in 8 % to 100 % of the image, the logarithm of the aspect ratio uniform between 3/4 and 4/3; a
     box that would stick out is shrunk, keeping its ratio.
 
     Args:

@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.registry import Registry
 
-__all__ = ["UNLABELLED", "Augment", "DataSet", "ImageFiles", "Listing", "Part", "Request", "Source", "Split", "sources"]
+__all__ = [
+    "UNLABELLED",
+    "Augment",
+    "DataSet",
+    "ImageFiles",
+    "Interpolation",
+    "Listing",
+    "Part",
+    "Request",
+    "Source",
+    "Split",
+    "sources",
+    "unusual",
+]
 
 UNLABELLED = -1
 """Label of an image whose class is not known."""
@@ -21,6 +34,9 @@ Augment = Literal["none", "crop4", "crop8", "resized"]
 """Training augmentation: nothing; pad by 4 (8) pixels, crop, flip; random-resized-crop and flip."""
 
 Part = Literal["train", "val", "test"]
+
+Interpolation = Literal["bilinear", "bicubic"]
+"""How an image is resized for evaluation; both with antialiasing."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +48,17 @@ class ImageFiles:
         names: One relative path per image.
         channels: 1 or 3, what each image is converted to.
         size: Side in pixels of the square that evaluation sees.
+        crop_pct, interpolation: How it sees that square, see `decode.resize_square`.
+        skip_bad: Whether files that cannot be decoded are passed over.
     """
 
     root: Path
     names: tuple[str, ...]
     channels: int
     size: int
+    crop_pct: float = 1.0
+    interpolation: Interpolation = "bilinear"
+    skip_bad: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -98,6 +119,8 @@ class DataSet:
         test: Test images, None where the source has none.
         fingerprint: Hex digest of the content, for caches and for telling whether a run still sees the same data.
         listing: What its folders hold; None for sets that are no folders of images.
+        crop_pct, interpolation: How images become the squares of `size` that evaluation sees: the shorter side is
+            resized to size / crop_pct, and the centre is cut out.
     """
 
     name: str
@@ -112,6 +135,8 @@ class DataSet:
     test: Split | None
     fingerprint: str
     listing: Listing | None = None
+    crop_pct: float = 1.0
+    interpolation: Interpolation = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -123,12 +148,36 @@ class Request:
         image_size: Side in pixels to bring images to; None keeps the source's own (folders: 224).
         split_seed: Seed of every split that the source has to draw itself.
         test_fraction: Share of images held out as test split where the source has none (folders).
+        nested: Whether folders inside a class folder are classes of their own (folders).
+        skip_bad: Whether files that cannot be decoded are left out, instead of ending all (sets of files).
+        crop_pct, interpolation: How images become the squares that evaluation sees, see `DataSet`.
     """
 
     labels: Literal["fine", "coarse"] = "fine"
     image_size: int | None = None
     split_seed: int = 0
     test_fraction: float = 0.2
+    nested: bool = False
+    skip_bad: bool = False
+    crop_pct: float = 1.0
+    interpolation: Interpolation = "bilinear"
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """`crop_pct` and `interpolation`, as keyword arguments."""
+        return {"crop_pct": self.crop_pct, "interpolation": self.interpolation}
+
+    @property
+    def unusual_view(self) -> dict[str, Any]:
+        """As `unusual`."""
+        return unusual(self.crop_pct, self.interpolation)
+
+
+def unusual(crop_pct: float, interpolation: Interpolation) -> dict[str, Any]:
+    """Those that are not the default, by name, for fingerprints: with the default they stay what they were."""
+    own = {"crop_pct": crop_pct, "interpolation": interpolation}
+    usual = {"crop_pct": 1.0, "interpolation": "bilinear"}
+    return {name: value for name, value in own.items() if value != usual[name]}
 
 
 Source = Callable[[Path | None, Request], DataSet]

@@ -1,12 +1,14 @@
 """One image file to one uint8 tensor, whatever the file's format, mode, bit depth or orientation.
 
 Pillow reads everything. Ordinary colour JPEGs go through simplejpeg where that is installed (`pip install
-'stkd[fast-jpeg]'`): the same pixels in less time.
+'stkd[fast-jpeg]'`): the same pixels in less time. HEIC, which phones write, needs pillow-heif (`pip install
+'stkd[heic]'`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,14 +23,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import StkdError
+from .base import Interpolation
 
 try:
     import simplejpeg
 except ImportError:
     simplejpeg = None
 
+with contextlib.suppress(ImportError):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
 __all__ = [
     "FORMATS",
+    "BrokenImage",
     "Encoded",
     "decode",
     "decode_square",
@@ -36,12 +45,14 @@ __all__ = [
     "open_image",
     "pixel_size",
     "resize_square",
+    "resized",
     "resized_crop",
+    "why_broken",
 ]
 
 FORMATS = (
     "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF",
-    "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "SGI", "ICO", "QOI",
+    "PPM", "AVIF", "HEIF", "JPEG2000", "TGA", "PCX", "SGI", "ICO", "QOI",
 )  # fmt: skip
 """Pillow's names of the formats that are read. EPS is left out on purpose: opening one runs Ghostscript."""
 
@@ -52,6 +63,18 @@ _ORIENTATION = 0x0112
 def image_suffixes() -> frozenset[str]:
     """File name endings, with dot and in lower case, of the formats that are read."""
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+
+
+class BrokenImage(StkdError):
+    """An image file that cannot be decoded.
+
+    Attributes:
+        reason: What is wrong with it, in words that follow its name.
+    """
+
+    def __init__(self, path: Path, reason: str, advice: str) -> None:
+        super().__init__(f"{path} {reason}; {advice}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,7 @@ class Encoded:
             uint8 tensor (channels, H, W), its channels last in memory.
 
         Raises:
-            StkdError: The file cannot be read, is no image, is broken, or decodes to more pixels than Pillow's limit.
+            BrokenImage: The file cannot be read, is no image, is broken, or decodes to more pixels than Pillow's limit.
         """
         factor = next(f for f in (8, 4, 2, 1) if f <= max(1, reduction))
         pixels = self._fast(factor) if channels == 3 else None
@@ -108,7 +131,7 @@ def open_image(path: Path) -> Encoded:
     """Read an image file as far as its size.
 
     Raises:
-        StkdError: The file cannot be read, is no image, or has more pixels than Pillow's limit.
+        BrokenImage: The file cannot be read, is no image, or has more pixels than Pillow's limit.
     """
     with _one_line(path):
         content = path.read_bytes()
@@ -130,24 +153,41 @@ def decode(path: Path, channels: int) -> Tensor:
         uint8 tensor (channels, H, W).
 
     Raises:
-        StkdError: The file cannot be read, is no image, is broken, or decodes to more pixels than Pillow's limit.
+        BrokenImage: The file cannot be read, is no image, is broken, or decodes to more pixels than Pillow's limit.
     """
     return open_image(path).pixels(channels).contiguous()
 
 
-def decode_square(path: Path, channels: int, size: int) -> Tensor:
-    """Decode an image file no larger than needed, resize its shorter side to `size` and crop the centre.
+def decode_square(
+    path: Path, channels: int, size: int, crop_pct: float = 1.0, interpolation: Interpolation = "bilinear"
+) -> Tensor:
+    """Bring an image file to the square that evaluation sees; see `resize_square`.
 
-    Half of the way is left to the resizing, so that the picture is that of the full image to a fraction of a pixel.
+    It is decoded no larger than needed. Half of the way is left to the resizing, so that the picture is that of the
+    full image to a fraction of a pixel.
 
     Returns:
         uint8 tensor (channels, size, size).
 
     Raises:
-        StkdError: As `decode`.
+        BrokenImage: As `decode`.
     """
     image = open_image(path)
-    return resize_square(image.pixels(channels, min(image.height, image.width) / size / 2), size)
+    reduction = min(image.height, image.width) / _resized_side(size, crop_pct) / 2
+    return resize_square(image.pixels(channels, reduction), size, crop_pct, interpolation)
+
+
+def why_broken(path: Path, channels: int = 3) -> str | None:
+    """Why a file cannot be decoded, in words that follow its name; None for one that can.
+
+    JPEGs are read to their end, but decoded to an eighth of their size, which saves much of the work. Threads may call
+    it side by side.
+    """
+    try:
+        open_image(path).pixels(channels, reduction=8)
+    except BrokenImage as error:
+        return error.reason
+    return None
 
 
 def _with_pillow(path: Path, channels: int, factor: int) -> NDArray[np.uint8]:
@@ -167,14 +207,16 @@ def _one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError) as error:
-        raise StkdError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
+        reason = f"cannot be read ({error.strerror})"
+        raise BrokenImage(path, reason, "check the file and its permissions") from None
     except Image.DecompressionBombError:
-        raise StkdError(f"{path} has too many pixels for one image; scale it down or remove it") from None
+        raise BrokenImage(path, "has too many pixels for one image", "scale it down or remove it") from None
     except UnidentifiedImageError:
-        raise StkdError(f"{path} is broken or no image (its format is not known); delete or replace it") from None
+        reason = "is broken or no image (its format is not known)"
+        raise BrokenImage(path, reason, "delete or replace it") from None
     except Exception as error:  # Pillow's readers raise nearly anything on broken files
-        reason = " ".join(str(error).split()).replace(repr(str(path)), "it") or type(error).__name__
-        raise StkdError(f"{path} is broken or no image ({reason}); delete or replace it") from None
+        said = " ".join(str(error).split()).replace(repr(str(path)), "it") or type(error).__name__
+        raise BrokenImage(path, f"is broken or no image ({said})", "delete or replace it") from None
 
 
 def pixel_size(path: Path) -> tuple[int, int] | None:
@@ -186,40 +228,54 @@ def pixel_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def resize_square(image: Tensor, size: int) -> Tensor:
-    """Resize the shorter side to `size` and crop the centre, as evaluation does.
+def resize_square(image: Tensor, size: int, crop_pct: float = 1.0, interpolation: Interpolation = "bilinear") -> Tensor:
+    """The square of an image that evaluation sees: its shorter side resized to `size / crop_pct`, the centre cut out.
 
-    The crop is taken first: the same picture, but an image of 1 x 50,000 pixels costs nothing.
+    The middle square is cut out first: the same picture, but an image of 1 x 50,000 pixels costs nothing.
 
     Args:
         image: uint8 (C, H, W) or (N, C, H, W).
         size: Side of the result in pixels.
+        crop_pct: Share of the shorter side that the result shows, in (0, 1].
+        interpolation: How it is resized, always with antialiasing.
 
     Returns:
-        uint8 tensor (..., C, size, size), interpolated linearly with antialiasing.
+        uint8 tensor (..., C, size, size).
     """
     height, width = image.shape[-2:]
-    side = min(height, width)
-    return resized_crop(image, (height - side) // 2, (width - side) // 2, side, side, size).contiguous()
+    side, whole = min(height, width), _resized_side(size, crop_pct)
+    square = resized_crop(image, (height - side) // 2, (width - side) // 2, side, side, whole, interpolation)
+    start = round((whole - size) / 2)
+    return square[..., start : start + size, start : start + size].contiguous()
 
 
-def resized_crop(image: Tensor, top: int, left: int, height: int, width: int, size: int) -> Tensor:
-    """Crop a box and resize it, linearly with antialiasing.
+def _resized_side(size: int, crop_pct: float) -> int:
+    return math.floor(size / crop_pct)  # as timm rounds it
+
+
+def resized_crop(
+    image: Tensor, top: int, left: int, height: int, width: int, size: int, interpolation: Interpolation = "bilinear"
+) -> Tensor:
+    """Crop a box and resize it, with antialiasing.
 
     Args:
         image: uint8 (C, H, W) or (N, C, H, W).
         top, left, height, width: The box, in pixels.
         size: Side of the result in pixels.
+        interpolation: How it is resized.
 
     Returns:
         uint8 tensor (..., C, size, size), in the image's order of memory.
     """
     image = image[..., top : top + height, left : left + width]
-    if height == width == size:
-        return image
+    return image if height == width == size else resized(image, size, size, interpolation)
+
+
+def resized(image: Tensor, height: int, width: int, interpolation: Interpolation = "bilinear") -> Tensor:
+    """An image uint8 (C, H, W), or (N, C, H, W), in another size, with antialiasing."""
     # placed here, the new dimension keeps channels last in memory, which torch resizes twice as fast
     batch = image if image.ndim == 4 else image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
-    batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
+    batch = functional.interpolate(batch, (height, width), mode=interpolation, antialias=True)
     return batch if image.ndim == 4 else batch[0]
 
 

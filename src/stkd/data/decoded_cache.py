@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..core.files import atomic_file
 
-__all__ = ["cache_folder", "cached"]
+__all__ = ["cache_folder", "cached", "cached_run"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,42 @@ def cached(key: str, names: Sequence[str], build: Callable[[], Arrays]) -> Array
         )
         return built
     return _read(paths) or built
+
+
+def cached_run(
+    key: str, name: str, build: Callable[[], Iterable[NDArray[np.uint8]]]
+) -> tuple[Path, NDArray[np.int64]] | None:
+    """Bytes of arrays of different shapes, one after the other in one file of the cache, without holding all of them.
+
+    Args:
+        key: Digest of all that the arrays depend on; part of the file names.
+        name: What they are; part of the file names.
+        build: Makes the arrays, all of the same number of dimensions; called when they are not there yet.
+
+    Returns:
+        The file and the arrays' shapes (N, D); None, after a warning, where the folder cannot be written.
+    """
+    file, shapes = cache_folder() / f"{key}-{name}.bin", cache_folder() / f"{key}-{name}.npy"
+    if (stored := _read({"shapes": shapes})) is not None and file.exists():
+        known: NDArray[np.int64] = np.array(stored["shapes"])
+        if file.stat().st_size == known.prod(axis=1).sum():
+            return file, known
+    made = []
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file) as out:
+            for array in build():
+                out.write(array.data)
+                made.append(array.shape)
+        _save(shapes, np.array(made, np.int64))
+    except OSError as error:
+        log.warning(
+            "images are decoded anew in every epoch: %s cannot be written (%s); set STKD_CACHE to a folder with room",
+            cache_folder(),
+            error.strerror,
+        )
+        return None
+    return file, np.array(made, np.int64)
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:

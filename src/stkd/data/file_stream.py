@@ -2,77 +2,113 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..core.errors import StkdError
 from .augment import resized_boxes, shifted
 from .base import Augment, ImageFiles
-from .decode import decode_square, open_image, resized_crop
-from .plan import EpochPlan, StepPlan
+from .broken_files import broken_files
+from .decode import BrokenImage, Encoded, decode_square, open_image, resized_crop
+from .pictures import Picture, Pictures
+from .plan import EpochPlan
 
 __all__ = ["FileStream", "centred"]
 
+log = logging.getLogger(__name__)
+
 Key = tuple[int, int]
 """Epoch and step."""
+
+Broken = dict[str, str]
+"""Files that cannot be decoded, and why; workers hand it over, since errors would come with their traceback."""
 
 
 class FileStream:
     """Training batches of files, the same for a key whenever they are asked for.
 
-    The workers live as long as the stream and decode images of the next epoch while the last one is evaluated.
+    The workers live as long as the stream and decode images of the next epoch while the last one is evaluated. In the
+    place of a file that cannot be decoded, where such files are passed over, comes the next one of its label.
 
     Args:
         files: The images.
+        labels: Of the images, int64 (N,).
         augmentation: Which augmentation.
         plan: `plan(epoch=e)` draws the tables of an epoch.
         steps: Steps in an epoch.
         workers: Processes; 0 decodes in this one.
         pin: Put batches into pinned memory, for a GPU.
+        pictures: What to take random-resized-crops from instead of the files.
     """
 
     def __init__(
         self,
         files: ImageFiles,
+        labels: NDArray[np.int64],
         augmentation: Augment,
         plan: Callable[..., EpochPlan],
         *,
         steps: int,
         workers: int,
         pin: bool,
+        pictures: Pictures | None = None,
     ) -> None:
-        self.dataset = _Planned(files, augmentation, plan)
+        self.dataset = _Planned(files, labels, augmentation, plan, pictures)
         self.steps, self.workers, self.pin = steps, workers, pin
         self._coming: Key | None = None
-        self._batches: Iterator[Tensor] = iter(())
+        self._batches: Iterator[tuple[Tensor, Broken]] = iter(())
 
     def take(self, epoch: int, step: int) -> Tensor:
         """Images uint8 (B, S, S, C), cropped, resized and mirrored as planned.
 
         Raises:
-            StkdError: A file is missing or broken.
+            StkdError: A file is missing or broken, and such files are not passed over.
         """
         if self._coming != (epoch, step):
             keys = _Keys(epoch, step, self.steps)
-            self._batches = _decoded(self.dataset, keys, self.workers, self.pin)
+            self._batches = _loaded(self.dataset, keys, self.workers, self.pin)
         self._coming = None
-        images = next(self._batches)
+        images, broken = next(self._batches)
+        _tell(self.dataset.files, broken, "the next image of its class is shown in its place")
+        if not len(images):
+            raise StkdError(
+                f"{self.dataset.files.root}: no file of a class can be decoded, such as {next(iter(broken))}"
+            )
         self._coming = (epoch, step + 1) if step + 1 < self.steps else (epoch + 1, 0)
         return images
 
 
-def centred(files: ImageFiles, chunks: Sequence[range], *, workers: int, pin: bool) -> Iterator[Tensor]:
-    """Chunks of files as uint8 (b, S, S, C), resized and cut to the centre square.
+def centred(files: ImageFiles, chunks: Sequence[range], *, workers: int, pin: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Chunks of files as evaluation sees them: uint8 (b, S, S, C), and the positions (b,) of the files.
 
     Raises:
-        StkdError: A file is missing or broken.
+        StkdError: A file is missing or broken, and such files are not passed over.
     """
-    return _decoded(_Centred(files, chunks), range(len(chunks)), workers, pin)
+    for images, positions, broken in _loaded(_Centred(files, chunks), range(len(chunks)), workers, pin):
+        _tell(files, broken, "it is left out")
+        yield images, positions
+
+
+def _tell(files: ImageFiles, broken: Broken, instead: str) -> None:
+    if broken and not files.skip_bad:
+        raise broken_files(files.root, broken)
+    for name, reason in broken.items():
+        _warn_once(files.root / name, reason, instead)
+
+
+@cache
+def _warn_once(path: Path, reason: str, instead: str) -> None:
+    log.warning("%s %s; %s", path, reason, instead)
 
 
 class _Keys(Sampler[Key]):
@@ -88,59 +124,95 @@ class _Keys(Sampler[Key]):
             epoch, step = (epoch, step + 1) if step + 1 < self.steps else (epoch + 1, 0)
 
 
-class _Planned(Dataset[Tensor]):
-    """Item (epoch, step) = the pixels of that batch."""
+class _Planned(Dataset[tuple[Tensor, Broken]]):
+    """Item (epoch, step) = the pixels of that batch; none where a label has no file that can be decoded."""
 
-    def __init__(self, files: ImageFiles, augmentation: Augment, plan: Callable[..., EpochPlan]) -> None:
-        self.files, self.augmentation, self.plan = files, augmentation, plan
+    def __init__(
+        self,
+        files: ImageFiles,
+        labels: NDArray[np.int64],
+        augmentation: Augment,
+        plan: Callable[..., EpochPlan],
+        pictures: Pictures | None,
+    ) -> None:
+        self.files, self.labels, self.augmentation, self.plan = files, labels, augmentation, plan
+        self.pictures = pictures
         self._current: EpochPlan | None = None
 
-    def __getitem__(self, key: Key) -> Tensor:
+    def __getitem__(self, key: Key) -> tuple[Tensor, Broken]:
         epoch, step = key
         if self._current is None or self._current.epoch != epoch:
             self._current = self.plan(epoch=epoch)
-        plan = self._current[step]
-        if self.augmentation == "resized":
-            return _cropped(self.files, plan)
-        images = _squares(self.files, plan.index.tolist())
-        return shifted(images, torch.arange(len(images)), self.augmentation, plan.crop, plan.flip)
+        plan, broken = self._current[step], Broken()
+        images = _empty(len(plan.index), self.files)
+        for row, position, crop, flip in zip(images, plan.index.tolist(), plan.crop, plan.flip.tolist(), strict=True):
+            show = partial(self._crop, crop=crop, flip=flip) if self.augmentation == "resized" else self._square
+            if (pixels := self._first_readable(position, show, broken)) is not None:
+                row.copy_(pixels.permute(1, 2, 0))
+            elif self.files.skip_bad:
+                return images[:0], broken
+        if self.augmentation != "resized":
+            images = shifted(images, torch.arange(len(images)), self.augmentation, plan.crop, plan.flip)
+        return images, broken
+
+    def _first_readable(self, position: int, show: Callable[[int], Tensor], broken: Broken) -> Tensor | None:
+        """What `show` makes of a file, or where files may be passed over of the next one of its label."""
+        for other in self._candidates(position):
+            try:
+                return show(other)
+            except BrokenImage as error:
+                broken[self.files.names[other]] = error.reason
+        return None
+
+    def _candidates(self, position: int) -> Iterator[int]:
+        yield position
+        if self.files.skip_bad:
+            same = np.flatnonzero(self.labels == self.labels[position])
+            yield from np.roll(same, -1 - int(np.searchsorted(same, position)))[:-1].tolist()
+
+    def _square(self, position: int) -> Tensor:
+        return _square(self.files, position)
+
+    def _crop(self, position: int, crop: Tensor, flip: bool) -> Tensor:
+        """A random-resized-crop, of an image that is decoded no larger than it needs."""
+        files = self.files
+        image: Encoded | Picture = (
+            open_image(files.root / files.names[position]) if self.pictures is None else self.pictures[position]
+        )
+        top, left, h, w = resized_boxes(crop[None], image.height, image.width)[0].tolist()
+        pixels = image.pixels(files.channels, min(h, w) / files.size / 2)  # half is left to the resizing
+        y, x = pixels.shape[1] / image.height, pixels.shape[2] / image.width
+        box = (round(top * y), round(left * x), max(1, round(h * y)), max(1, round(w * x)))
+        shown = resized_crop(pixels, *box, files.size)
+        return shown.flip(2) if flip else shown
 
 
-class _Centred(Dataset[Tensor]):
-    """Item = the pixels of one chunk."""
+class _Centred(Dataset[tuple[Tensor, Tensor, Broken]]):
+    """Item = the pixels of one chunk, and the positions of the files that they are of."""
 
     def __init__(self, files: ImageFiles, chunks: Sequence[range]) -> None:
         self.files, self.chunks = files, chunks
 
-    def __getitem__(self, item: int) -> Tensor:
-        return _squares(self.files, self.chunks[item])
+    def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Broken]:
+        images, broken = _empty(len(self.chunks[item]), self.files), Broken()
+        shown: list[int] = []
+        for position in self.chunks[item]:
+            try:
+                images[len(shown)].copy_(_square(self.files, position).permute(1, 2, 0))
+                shown.append(position)
+            except BrokenImage as error:
+                broken[self.files.names[position]] = error.reason
+        return images[: len(shown)], torch.tensor(shown, dtype=torch.int64), broken
 
 
-def _squares(files: ImageFiles, index: Sequence[int]) -> Tensor:
-    out = _empty(len(index), files.size, files.size, files.channels)
-    for row, i in zip(out, index, strict=True):
-        row.copy_(decode_square(files.root / files.names[i], files.channels, files.size).permute(1, 2, 0))
-    return out
+def _square(files: ImageFiles, position: int) -> Tensor:
+    path = files.root / files.names[position]
+    return decode_square(path, files.channels, files.size, files.crop_pct, files.interpolation)
 
 
-def _cropped(files: ImageFiles, plan: StepPlan) -> Tensor:
-    """Random-resized-crops, taken from images that are decoded no larger than their crop needs."""
-    size = files.size
-    images = [open_image(files.root / files.names[i]) for i in plan.index.tolist()]
-    height, width = torch.tensor([[image.height, image.width] for image in images]).unbind(1)
-    boxes = resized_boxes(plan.crop, height, width).tolist()
-    out = _empty(len(images), size, size, files.channels)
-    for row, image, (top, left, h, w), mirror in zip(out, images, boxes, plan.flip.tolist(), strict=True):
-        pixels = image.pixels(files.channels, min(h, w) / size / 2)  # half is left to the resizing
-        y, x = pixels.shape[1] / image.height, pixels.shape[2] / image.width
-        box = (round(top * y), round(left * x), max(1, round(h * y)), max(1, round(w * x)))
-        crop = resized_crop(pixels, *box, size)
-        row.copy_((crop.flip(2) if mirror else crop).permute(1, 2, 0))
-    return out
-
-
-def _empty(*shape: int) -> Tensor:
+def _empty(count: int, files: ImageFiles) -> Tensor:
     """Memory for a batch; in a worker shared memory, so that the batch need not be copied to leave it."""
+    shape = (count, files.size, files.size, files.channels)
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
     # as torch's own collation does
@@ -148,19 +220,16 @@ def _empty(*shape: int) -> Tensor:
     return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
-def _decoded(dataset: Dataset[Tensor], items: Any, workers: int, pin: bool) -> Iterator[Tensor]:
-    """Whole batches, decoded ahead by worker processes; an error in one of them stays one line."""
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=items,
-        num_workers=workers,
-        generator=torch.Generator(),  # the default one is the student's, for its dropout
-        pin_memory=pin,
-        prefetch_factor=2 if workers else None,
+def _loaded(dataset: Dataset[Any], items: Any, workers: int, pin: bool) -> Iterator[Any]:
+    """Items of a data set, made ahead by worker processes."""
+    return iter(
+        DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=items,
+            num_workers=workers,
+            generator=torch.Generator(),  # the default one is the student's, for its dropout
+            pin_memory=pin,
+            prefetch_factor=2 if workers else None,
+        )
     )
-    try:
-        yield from loader
-    except StkdError as error:
-        # DataLoader puts the worker's whole traceback into the message.
-        raise StkdError(str(error).rsplit("StkdError: ", 1)[-1].strip()) from None

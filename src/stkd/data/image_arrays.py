@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.errors import StkdError
-from .base import Augment
+from .base import Augment, Interpolation
 from .decode import resize_square
 
 __all__ = ["STORE_LIMIT", "augment_for", "resize_images"]
@@ -25,12 +25,19 @@ def augment_for(size: int) -> Augment:
     return "crop8" if size > 40 else "crop4"
 
 
-def resize_images(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
+def resize_images(
+    images: NDArray[np.uint8],
+    size: int | None,
+    *,
+    crop_pct: float = 1.0,
+    interpolation: Interpolation = "bilinear",
+) -> NDArray[np.uint8]:
     """Bring an array of images to another side.
 
     Args:
         images: uint8 (N, C, H, W).
-        size: Side in pixels; None leaves the images as they are.
+        size: Side in pixels; None is that of the images.
+        crop_pct, interpolation: How, see `decode.resize_square`.
 
     Returns:
         uint8 (N, C, size, size).
@@ -38,7 +45,8 @@ def resize_images(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uin
     Raises:
         StkdError: The result would not fit `STORE_LIMIT`.
     """
-    if size is None or images.shape[2:] == (size, size):
+    size = images.shape[-1] if size is None else size
+    if images.shape[2:] == (size, size) and crop_pct == 1:
         return images
     count, channels = images.shape[:2]
     if count * channels * size * size > STORE_LIMIT:
@@ -47,5 +55,5 @@ def resize_images(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uin
     out = np.empty((count, channels, size, size), np.uint8)
     for start in range(0, count, CHUNK):
         chunk = torch.from_numpy(np.array(images[start : start + CHUNK]))
-        out[start : start + CHUNK] = resize_square(chunk, size).numpy()
+        out[start : start + CHUNK] = resize_square(chunk, size, crop_pct, interpolation).numpy()
     return out

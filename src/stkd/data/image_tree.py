@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import StkdError
-from .base import ImageFiles
-from .decode import decode_square, image_suffixes
+from .base import ImageFiles, unusual
+from .broken_files import broken_files, find_broken
+from .decode import BrokenImage, decode_square, image_suffixes
 from .decoded_cache import cached
 from .digest import digest_files, digest_names, fingerprint
 from .image_arrays import STORE_LIMIT
 
-__all__ = ["ImageTree", "list_images", "load_images"]
+__all__ = ["BROKEN", "ImageTree", "Left", "broken_to_drop", "list_images", "load_images", "why_folder_left", "why_left"]
+
+Left = Mapping[str, tuple[str, ...]]
+"""Names of files and folders that are not taken, by the reason in words."""
+
+BROKEN = "broken"
+"""The reason of files that cannot be decoded."""
 
 JUNK_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information"}
 """Folders that archivers, storage boxes and Windows leave behind; some hold thumbnails."""
+
+HEIC = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 
 DECODER = 2
 """Raised when `decode_square` gives other pixels than before, so that old cache entries are not used."""
@@ -34,112 +43,220 @@ class ImageTree:
     """The images below a folder of the data set.
 
     Attributes:
-        names: Sorted paths relative to the data set's root, with slashes.
-        classes: For each, the path, relative to the folder, of the folder that directly holds it; None for the folder.
+        folder: Its path relative to the data set's root, "" for the root itself.
+        names: Sorted paths of the images relative to the data set's root, with slashes.
+        classes: The folder inside the tree that is each image's class; None for an image in no folder.
+        folders: Number of images of each class folder, 0 for one without.
+        left: What else is below the folder.
     """
 
+    folder: str
     names: tuple[str, ...]
     classes: tuple[str | None, ...]
+    folders: Mapping[str, int]
+    left: Left
 
 
-def list_images(root: Path, folder: str = "") -> ImageTree:
-    """Find the images below a folder; hidden files and files of other kinds are ignored.
+def list_images(root: Path, folder: str = "", *, nested: bool = False, skip_bad: bool = False) -> ImageTree:
+    """Find the images below a folder.
+
+    An image directly in a folder that has class folders is in none of them, and is left out.
 
     Args:
         root: Folder of the data set.
         folder: Folder inside it, "" for itself.
+        nested: Whether a class is the folder that directly holds an image, however deep; otherwise it is the first
+            folder on the way to it.
+        skip_bad: Whether broken links are left out.
 
     Raises:
-        StkdError: A folder has none, a link is broken or leads back to its own parent, or a folder cannot be read.
+        StkdError: There is no image, a link is broken or leads back to its own parent, or a folder cannot be read.
     """
-    names: list[str] = []
-    others: Counter[str] = Counter()
     prefix = f"{folder}/" if folder else ""
-    _visit(root / folder, prefix, (), names, others)
-    if not names:
-        raise StkdError(f"{root / folder} has no images{_seen(others)}; give a folder of images such as .jpg or .png")
-    names.sort()
-    return ImageTree(tuple(names), tuple(_class_name(name.removeprefix(prefix)) for name in names))
+    found = _Found()
+    found.visit(root / folder, prefix, ())
+    if found.links and not skip_bad:
+        raise broken_files(root, dict.fromkeys(sorted(found.links), "is a broken link"))
+    found.left[BROKEN] += found.links
+    if not found.names:
+        raise StkdError(
+            f"{root / folder} has no images{_seen(found.left)}; give a folder of images such as .jpg or .png"
+        )
+    names, start = sorted(found.names), len(prefix)
+    classes = [_class_of(name[start:], nested) for name in names]
+    if None in classes and any(classes):
+        direct = [name for name, own in zip(names, classes, strict=True) if own is None]
+        found.left["directly in the split, in no class folder"] += direct
+        names = [name for name, own in zip(names, classes, strict=True) if own is not None]
+        classes = [own for own in classes if own is not None]
+    folders = dict.fromkeys(sorted(_class_of(f"{name[start:]}/", nested) or "" for name in found.folders(nested)), 0)
+    folders |= Counter(own for own in classes if own is not None)
+    left = {reason: tuple(sorted(some)) for reason, some in sorted(found.left.items()) if some}
+    return ImageTree(folder, tuple(names), tuple(classes), folders, left)
 
 
-def load_images(
-    root: Path, names: Sequence[str], size: int, channels: int = 3
-) -> tuple[NDArray[np.uint8] | ImageFiles, str]:
+def why_left(name: str, suffixes: frozenset[str]) -> str | None:
+    """Why a file is not taken, judged by its name; None for an image.
+
+    Args:
+        name: Of the file.
+        suffixes: Those of images.
+    """
+    if name.startswith("."):
+        return "hidden"
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in suffixes:
+        return None
+    if suffix in HEIC:
+        return "HEIC needs `pip install 'stkd[heic]'`"
+    if suffix in (".avif", ".avifs"):
+        return "AVIF needs `pip install 'pillow>=11.3'`"
+    return f"not an image type that is read ({suffix})" if suffix else "no ending"
+
+
+def _stored(files: ImageFiles) -> bool:
+    """Whether a set is small enough to be kept as one array of squares."""
+    return len(files) * files.channels * files.size * files.size <= STORE_LIMIT
+
+
+def broken_to_drop(files: ImageFiles) -> frozenset[str]:
+    """Names of the files that cannot be decoded, where they are to be passed over.
+
+    All are tried once, and the cache remembers it. Of sets that stay on disk none is: theirs are seen in training.
+
+    Raises:
+        StkdError: A file cannot be read.
+    """
+    if not files.skip_bad or not _stored(files):
+        return frozenset()
+    key = fingerprint(digest_files(files.root, files.names), decoder=DECODER, question="broken")
+    rows = {name: row for row, name in enumerate(files.names)}
+
+    def find() -> dict[str, NDArray[Any]]:
+        return {"broken": np.array([rows[name] for name in find_broken(files.root, files.names)], np.int64)}
+
+    return frozenset(files.names[row] for row in cached(key, ("broken",), find)["broken"].tolist())
+
+
+def load_images(files: ImageFiles) -> tuple[NDArray[np.uint8] | ImageFiles, str]:
     """Decode image files into one stored array, or leave them on disk where that would be larger than `STORE_LIMIT`.
 
     Args:
-        root: Folder that the names are relative to.
-        names: Relative paths.
-        size: Side in pixels of the squares: shorter side resized, centre cropped.
-        channels: 1 or 3.
+        files: The files, and the squares that are wanted of them.
 
     Returns:
         uint8 (N, channels, size, size), memory-mapped from the cache, or the files; and the digest of the content
         (of names and sizes only, where the images stay on disk).
 
     Raises:
-        StkdError: A file cannot be read or decoded.
+        StkdError: Files cannot be read or decoded; it names all of them.
     """
-    files = ImageFiles(root, tuple(names), channels, size)
-    if len(names) * channels * size * size > STORE_LIMIT:
-        return files, digest_names(root, names)
-    digest = digest_files(root, names)
-    key = fingerprint(digest, decoder=DECODER, channels=channels, size=size)
+    if not _stored(files):
+        return files, digest_names(files.root, files.names)
+    digest = digest_files(files.root, files.names)
+    view = unusual(files.crop_pct, files.interpolation)
+    key = fingerprint(digest, decoder=DECODER, channels=files.channels, size=files.size, **view)
     return cached(key, ("images",), lambda: {"images": _decode_all(files)})["images"], digest
 
 
 def _decode_all(files: ImageFiles) -> NDArray[np.uint8]:
     out = np.empty((len(files), files.channels, files.size, files.size), np.uint8)
+    view = (files.channels, files.size, files.crop_pct, files.interpolation)
 
-    def fill(position: int) -> None:
-        out[position] = decode_square(files.root / files.names[position], files.channels, files.size).numpy()
+    def fill(position: int) -> str | None:
+        try:
+            out[position] = decode_square(files.root / files.names[position], *view).numpy()
+        except BrokenImage as error:
+            return error.reason
+        return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(fill, range(len(files))):
-            pass
+        reasons = pool.map(fill, range(len(files)))
+        broken = {name: reason for name, reason in zip(files.names, reasons, strict=True) if reason is not None}
+    if broken:
+        raise broken_files(files.root, broken)
     return out
 
 
-def _visit(
-    folder: Path, prefix: str, above: tuple[tuple[int, int], ...], names: list[str], others: Counter[str]
-) -> None:
-    """Add the images below `folder` to `names`, and count the endings of the other files."""
-    try:
-        stat = os.stat(folder)
-        with os.scandir(folder) as entries:
-            visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-        folders = [e for e in visible if e.is_dir()]
-        files = [e for e in visible if e.is_file()]
-        broken = [e for e in visible if e.is_symlink() and not (e.is_dir() or e.is_file())]
-    except OSError as error:
-        place = error.filename or folder
-        raise StkdError(f"{place} cannot be read ({error.strerror}); check its permissions or remove it") from None
-    if broken:
-        raise StkdError(f"{broken[0].path} is a broken link; mend or remove it")
-    here = (stat.st_dev, stat.st_ino)
-    if here in above:
-        raise StkdError(f"{folder} is a link that leads back to a folder above it; remove the link")
-    suffixes, before = image_suffixes(), len(names)
-    for entry in files:
-        suffix = os.path.splitext(entry.name)[1].lower()
-        if suffix in suffixes:
-            names.append(prefix + entry.name)
-        else:
-            others[suffix or "without an ending"] += 1
-    for entry in folders:
-        if entry.name.lower() not in JUNK_FOLDERS:
-            _visit(Path(entry.path), f"{prefix}{entry.name}/", (*above, here), names, others)
-    if above and len(names) == before:
-        raise StkdError(f"the folder {folder} has no images{_seen(others)}; add some or remove it")
+class _Found:
+    """What a walk through folders comes upon.
+
+    Attributes:
+        names: Images.
+        left: Other files and folders, by the reason.
+        links: Broken links.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.left: defaultdict[str, list[str]] = defaultdict(list)
+        self.links: list[str] = []
+        self._first: list[str] = []
+        self._ends: list[str] = []
+        self._suffixes = image_suffixes()
+
+    def folders(self, nested: bool) -> list[str]:
+        """Folders that are classes, with images or without: the first ones, or those without further folders."""
+        return self._ends if nested else self._first
+
+    def visit(self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> None:
+        """Walk through a folder and those inside it.
+
+        Raises:
+            StkdError: A link leads back to a folder above it, or a folder cannot be read.
+        """
+        folders: list[os.DirEntry[str]] = []
+        try:
+            stat = os.stat(folder)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir():
+                        folders.append(entry)
+                    elif entry.is_file():
+                        self._note(entry, prefix)
+                    elif entry.is_symlink() and not entry.name.startswith("."):
+                        self.links.append(prefix + entry.name)
+        except OSError as error:
+            place = error.filename or folder
+            raise StkdError(f"{place} cannot be read ({error.strerror}); check its permissions or remove it") from None
+        here = (stat.st_dev, stat.st_ino)
+        if here in above:
+            raise StkdError(f"{folder} is a link that leads back to a folder above it; remove the link")
+        inside = [entry for entry in folders if not self._junk(entry.name, prefix)]
+        if above and not inside:
+            self._ends.append(prefix.rstrip("/"))
+        for entry in sorted(inside, key=lambda e: e.name):
+            if not above:
+                self._first.append(prefix + entry.name)
+            self.visit(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
+
+    def _note(self, entry: os.DirEntry[str], prefix: str) -> None:
+        reason = why_left(entry.name, self._suffixes)
+        if reason is None and entry.stat().st_size == 0:
+            reason = "zero bytes"
+        (self.names if reason is None else self.left[reason]).append(prefix + entry.name)
+
+    def _junk(self, name: str, prefix: str) -> bool:
+        reason = why_folder_left(name)
+        if reason is not None:
+            self.left[reason].append(prefix + name)
+        return reason is not None
 
 
-def _seen(others: Counter[str]) -> str:
+def why_folder_left(name: str) -> str | None:
+    """Why a folder is not looked into, judged by its name."""
+    if name.lower() in JUNK_FOLDERS:
+        return "left by an archiver or a storage system"
+    return "hidden" if name.startswith(".") else None
+
+
+def _seen(left: Mapping[str, Sequence[str]]) -> str:
     """The other files, for a message."""
-    return f" (files found: {', '.join(f'{n} {suffix}' for suffix, n in others.most_common(3))})" if others else ""
+    most = sorted((item for item in left.items() if item[1]), key=lambda item: -len(item[1]))[:3]
+    return f" (left out: {', '.join(f'{len(names)} {reason}' for reason, names in most)})" if most else ""
 
 
-def _class_name(name: str) -> str | None:
-    """The folder part of a relative path, in one spelling of its accents, and printable whatever its bytes."""
-    folder = name.rpartition("/")[0]
-    text = os.fsencode(folder).decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", text) or None
+def _class_of(name: str, nested: bool) -> str | None:
+    """The class folder of a path inside a tree; None for one directly in it."""
+    folder = name.rpartition("/")[0] if nested else name.partition("/")[0] if "/" in name else ""
+    return folder or None

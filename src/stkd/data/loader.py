@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.errors import StkdError
 from ..mixing import Mix, Parts, blend, mix_images, mix_labels
 from .augment import resized_crop, shifted, shifts
 from .base import Augment, DataSet, ImageFiles, Split
 from .batch_buffers import BatchMemory
 from .device_batches import virtual
 from .file_stream import FileStream, centred
+from .pictures import pictures_of
 from .plan import StepPlan, joined, plan_epoch, steps_per_epoch
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
@@ -53,8 +55,9 @@ class Batch:
 class TrainLoader:
     """Training batches; `epoch(e, start)` yields the same batches whenever and wherever it is called.
 
-    Small sets live on the device as one uint8 tensor, channels last; sets of files are decoded by workers ahead of the
-    step. Pixels stay uint8 until they are mixed and normalised.
+    Small sets live on the device as one uint8 tensor, channels last. Sets of files are decoded by workers ahead of the
+    step, and so are random-resized-crops of any set that has files, since they need the whole pictures. Pixels stay
+    uint8 until they are mixed and normalised.
 
     Args:
         data: The data set.
@@ -97,17 +100,24 @@ class TrainLoader:
         self.steps = steps_per_epoch(len(self.labels), batch_size)
         self._plan = partial(plan_epoch, len(self.labels), batch_size, mix=mix, seed=seed, cycle=cycle)
         images = data.train.images
-        warm = not isinstance(images, ImageFiles) and device.type == "cpu"
+        files = images if isinstance(images, ImageFiles) else data.train.decoded if augmentation == "resized" else None
+        warm = files is None and device.type == "cpu"
         self.at_once = _batches_at_once(data, mix.rows(batch_size)) if warm else 1
-        self._fused = device.type != "cpu" and augmentation != "resized" and not isinstance(images, ImageFiles)
+        self._fused = device.type != "cpu" and augmentation != "resized" and files is None
         self._virtual = virtual
         self._normalised = _Normalise(data, device, self.at_once)
         self._crops = BatchMemory()
-        pin = device.type == "cuda"
         self._images: Tensor | None = None
-        if isinstance(images, ImageFiles):
-            self._files = FileStream(images, augmentation, self._plan, steps=self.steps, workers=workers, pin=pin)
-        else:
+        if files is not None:
+            pictures = None if isinstance(images, ImageFiles) else pictures_of(files)
+            self._files = FileStream(
+                *(files, data.train.labels, augmentation, self._plan),
+                steps=self.steps,
+                workers=workers,
+                pin=device.type == "cuda",
+                pictures=pictures,
+            )
+        elif not isinstance(images, ImageFiles):
             self._images = torch.from_numpy(_channels_last(images)).to(device)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -212,23 +222,29 @@ _RESIZED_AT_ONCE = 4
 def eval_batches(
     split: Split, data: DataSet, *, batch_size: int, device: torch.device, workers: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every image of a split once, in order, without augmentation.
+    """Every image of a split once, in order, without augmentation; files that are passed over are left out.
 
     Yields:
         Normalised images float32 (b, C, H, W) and labels int64 (b,), on the device.
+
+    Raises:
+        StkdError: A file is broken and may not be left out, or none is left.
     """
     normalised = _Normalise(data, device)
     labels = torch.from_numpy(np.ascontiguousarray(split.labels))
-    starts = range(0, len(split), batch_size)
-    if isinstance(split.images, ImageFiles):
-        chunks = [range(s, min(s + batch_size, len(split))) for s in starts]
-        stream = centred(split.images, chunks, workers=workers, pin=device.type == "cuda")
+    chunks = [range(s, min(s + batch_size, len(split))) for s in range(0, len(split), batch_size)]
+    images = split.images
+    if isinstance(images, ImageFiles):
+        stream = centred(images, chunks, workers=workers, pin=device.type == "cuda")
     else:
-        memory = split.images
-        stream = (torch.from_numpy(_channels_last(memory[s : s + batch_size])) for s in starts)
-    for start, pixels in zip(starts, stream, strict=True):
-        images = normalised(pixels.to(device, non_blocking=True))
-        yield images, labels[start : start + batch_size].to(device, non_blocking=True)
+        stream = ((torch.from_numpy(_channels_last(images[c.start : c.stop])), torch.tensor(c)) for c in chunks)
+    shown = 0
+    for pixels, positions in stream:
+        shown += len(positions)
+        if len(positions):
+            yield normalised(pixels.to(device, non_blocking=True)), labels[positions].to(device, non_blocking=True)
+    if not shown and len(split):
+        raise StkdError(f"none of the {len(split)} images of a split of {data.name} can be decoded; replace them")
 
 
 def affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:

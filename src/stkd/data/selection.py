@@ -17,4 +17,8 @@ def data_of(config: RunConfig) -> DataSet:
         val_fraction=config.val_fraction,
         train_images=config.train_images,
         split_seed=config.split_seed,
+        nested=config.nested,
+        skip_bad=config.skip_bad,
+        crop_pct=config.crop_pct,
+        interpolation=config.interpolation,
     )

@@ -25,9 +25,8 @@ def read_pixels(split: Split, data: DataSet, positions: list[int]) -> Tensor:
         return torch.stack([torch.from_numpy(images[i].copy()) for i in positions]).float()
     from ..data.decode import decode_square
 
-    return torch.stack(
-        [decode_square(images.root / images.names[i], images.channels, images.size) for i in positions]
-    ).float()
+    view = (images.channels, images.size, images.crop_pct, images.interpolation)
+    return torch.stack([decode_square(images.root / images.names[i], *view) for i in positions]).float()
 
 
 def data_uri(pixels: Tensor) -> str:

@@ -146,19 +146,19 @@ class Learner:
 
     def end_epoch(self) -> None:
         """Score, log and keep what `settle` has found finite."""
-        state = self.state
-        state.epoch, state.step = state.epoch + 1, 0
-        last = state.epoch == self.config.epochs
+        state, epoch = self.state, self.state.epoch + 1
+        last = epoch == self.config.epochs
         row: dict[str, Any] = {
-            "epoch": state.epoch,
+            "epoch": epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
             **{f"train_{name}": value for name, value in state.meter.means().items()},
             "images_per_s": round(self._images_per_s, 1),
             "seconds": round(state.seconds, 2),
         }
-        if last or state.epoch % self.config.eval_every == 0:
+        if last or epoch % self.config.eval_every == 0:
             for split, scores in self._scores(state.student).items():
                 row |= {f"{split}_{name}": value for name, value in scores.items()}
+        state.epoch, state.step = epoch, 0  # only now: where an image cannot be read, the epoch has not ended
         state.meter.reset()
         state.rows.append(row)
         self._keep_best(row)

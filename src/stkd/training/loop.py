@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
-from ..core.errors import Interrupted
+from ..core.errors import Interrupted, StkdError
 from ..data.loader import Batch, TrainLoader
 from .learner import Diverged, Learner
 from .progress import Bar
@@ -35,6 +36,7 @@ def train(
 
     Raises:
         Interrupted: A signal asked to stop; checkpoints were written.
+        StkdError: An image file is broken; checkpoints were written.
     """
     config, steps = learners[0].config, loader.steps
     title = config.out.name if len(learners) == 1 else f"{len(learners)} students"
@@ -47,7 +49,8 @@ def train(
             due = [learner for learner in live if learner.state.epoch == epoch]
             _train_epoch(due, loader, signals, bar)
             _each(due, Learner.settle)
-            _each(due, Learner.end_epoch)
+            with _kept(due):
+                _each(due, Learner.end_epoch)
             if on_epoch is not None:
                 _each(due, on_epoch)
 
@@ -57,7 +60,7 @@ def _train_epoch(learners: Sequence[Learner], loader: TrainLoader, signals: Stop
     for learner in learners:
         learner.begin_epoch()
     saved, interval = time.monotonic(), 60 * learners[0].config.checkpoint_minutes
-    for batch in loader.epoch(epoch, start):
+    for batch in _batches(loader, epoch, start, learners):
         _make_steps(batch, learners)
         if signals.received is not None:
             _stop(signals.received, learners)
@@ -68,6 +71,22 @@ def _train_epoch(learners: Sequence[Learner], loader: TrainLoader, signals: Stop
         if time.monotonic() - saved > interval > 0 and batch.step + 1 < loader.steps:
             _each(live, _keep)
             saved = time.monotonic()
+
+
+def _batches(loader: TrainLoader, epoch: int, start: int, learners: Sequence[Learner]) -> Iterator[Batch]:
+    """The batches of an epoch; what cannot be read ends it after checkpoints were written."""
+    with _kept(learners):
+        yield from loader.epoch(epoch, start)
+
+
+@contextmanager
+def _kept(learners: Sequence[Learner]) -> Iterator[None]:
+    """Write checkpoints where what is done meets bad input, such as a broken file, before the error goes on."""
+    try:
+        yield
+    except StkdError:
+        _each(learners, _keep)
+        raise
 
 
 def _make_steps(batch: Batch, learners: Sequence[Learner]) -> None:

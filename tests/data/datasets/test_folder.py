@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from stkd.data.channel_stats import IMAGENET_MEAN, channel_stats
 from stkd.data.image_tree import list_images
 
 COLOURS = {"cat": (200, 40, 40), "dog": (40, 200, 40), "eel": (40, 40, 200)}
+
+FLAT, NESTED = "b8bd8a34aadafeed3e95c47658199521", "4869bc14ff108a9a6b275e008bdfaccc"
+"""Fingerprints that version 0.1.0 gave the sets of `test_fingerprints_of_earlier_versions`."""
 
 
 def fill(
@@ -88,13 +92,40 @@ def test_split_of_one_tree_is_disjoint_and_has_every_class(
         np.testing.assert_array_equal(split.images[:, 0, 0, 0], split.labels * 20)
 
 
-def test_nested_and_oddly_named_classes(tmp_path: Path, save_image) -> None:
-    names = ["animals/cat", "animals", "with space", "ünï-çødé", "日本", "a.b", "100%", "'quoted\"", "new\nline"]
+def test_oddly_named_classes(tmp_path: Path, save_image) -> None:
+    names = ["with space", "ünï-çødé", "日本", "a.b", "100%", "'quoted\"", "new\nline", "train", "Cat", "cat", " cat"]
     fill(tmp_path / "train", save_image, 2, tuple(names))
     fill(tmp_path / "test", save_image, 1, tuple(names))
     data = open_data(f"folder:{tmp_path}")
     assert data.classes == tuple(sorted(names))
     assert np.bincount(data.test.labels).tolist() == [1] * len(names)
+    assert data.listing.folders["train"] == dict.fromkeys(names, 2)
+
+
+def test_nested_folders_are_classes_where_asked_for(tmp_path: Path, save_image) -> None:
+    names = ("animals", "animals/cat", "church/2021")
+    fill(tmp_path / "train", save_image, 2, names)
+    (tmp_path / "train" / "empty" / "inside").mkdir(parents=True)
+    data = open_data(f"folder:{tmp_path}/train", nested=True, image_size=16)
+    assert data.classes == names
+    assert data.listing.folders == {"train": {**dict.fromkeys(names, 2), "empty/inside": 0}}
+    flat = open_data(f"folder:{tmp_path}/train", image_size=16)
+    assert flat.classes == ("animals", "church")
+    assert flat.listing.folders == {"train": {"animals": 4, "church": 2, "empty": 0}}
+    assert flat.fingerprint != data.fingerprint
+
+
+def test_fingerprints_of_earlier_versions(tmp_path: Path) -> None:
+    """Runs that go on, and caches: what is not asked for changes nothing, and nested classes are still to be had."""
+    for number, name in enumerate(("cat/a", "dog/a", "dog/b", "cat/b")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{name}.bmp")
+    assert open_data(f"folder:{tmp_path}", nested=True).fingerprint == FLAT
+    assert open_data(f"folder:{tmp_path}", skip_bad=True).fingerprint == FLAT
+    for name in ("cat", "dog"):
+        (tmp_path / "all").mkdir(exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "all" / name)
+    assert open_data(f"folder:{tmp_path}", nested=True).fingerprint == NESTED
 
 
 def test_two_spellings_of_an_accent_are_one_class(tmp_path: Path, save_image) -> None:
@@ -102,6 +133,11 @@ def test_two_spellings_of_an_accent_are_one_class(tmp_path: Path, save_image) ->
     fill(tmp_path / "train", save_image, 2, (spellings[0], "tea"))
     fill(tmp_path / "test", save_image, 2, (spellings[1], "tea"))
     assert open_data(f"folder:{tmp_path}").classes == ("café", "tea")
+    fill(tmp_path / "train", save_image, 2, (spellings[1],))
+    data = open_data(f"folder:{tmp_path}")
+    assert data.classes == tuple(sorted([*spellings, "tea"]))
+    assert set(data.listing.folders["train"]) == {*spellings, "tea"}
+    assert np.bincount(data.test.labels).tolist() == [2 if name != spellings[0] else 0 for name in data.classes]
 
 
 def test_names_that_are_no_utf8_can_be_printed(tmp_path: Path, save_image) -> None:
@@ -119,6 +155,7 @@ def test_other_files_are_passed_over(tmp_path: Path, save_image) -> None:
     fill(tmp_path / "train", save_image, 2)
     fill(tmp_path / "test", save_image, 1)
     clean = open_data(f"folder:{tmp_path}")
+    assert clean.listing.left == {}
     for name in ("Thumbs.db", ".DS_Store", "._0.png", ".hidden.png", "notes.txt", "labels.csv", "noending", "doc.pdf"):
         (tmp_path / "train" / "cat" / name).write_bytes(b"junk")
     for name in (".git/cat", "__MACOSX/cat", "@eaDir", ".thumbnails"):
@@ -128,6 +165,16 @@ def test_other_files_are_passed_over(tmp_path: Path, save_image) -> None:
     again = open_data(f"folder:{tmp_path}")
     assert again.fingerprint == clean.fingerprint
     assert len(again.train) == 6
+    assert again.listing.folders == clean.listing.folders
+    left = {reason: len(names) for reason, names in again.listing.left.items()}
+    assert left == {
+        "hidden": 5,
+        "in no split folder": 2,
+        "left by an archiver or a storage system": 2,
+        "no ending": 1,
+        **{f"not an image type that is read (.{suffix})": 1 for suffix in ("csv", "db", "pdf", "txt")},
+    }
+    assert again.listing.left["in no split folder"] == ("more", "stray.png")
 
 
 def test_formats_and_modes_mix(tmp_path: Path, save_image) -> None:
@@ -167,15 +214,47 @@ def test_nothing_labelled_at_all(tmp_path: Path, save_image) -> None:
     assert data.train.labels.tolist() == [UNLABELLED] * 5
 
 
-def test_some_labelled(tmp_path: Path, save_image) -> None:
-    fill(tmp_path, save_image, 5)
-    for k in range(4):
-        save_image(tmp_path / f"{k}.png")
+@pytest.mark.parametrize("split", ["", "train"])
+def test_stray_image_beside_the_class_folders_is_left_out(tmp_path: Path, save_image, split: str) -> None:
+    fill(tmp_path / split, save_image, 5)
+    clean = open_data(f"folder:{tmp_path}")
+    save_image(tmp_path / split / "cover.jpg")
     data = open_data(f"folder:{tmp_path}")
-    assert (data.train.labels == UNLABELLED).sum() == 4
-    assert (data.test.labels == UNLABELLED).sum() == 0
-    assert len(data.test) == 3
-    assert len(open_data(f"folder:{tmp_path}", train_images=12).train) == 12
+    assert (data.train.labels >= 0).all()
+    assert len(data.train) + len(data.test) == 15
+    assert data.fingerprint == clean.fingerprint
+    stray = f"{split}/cover.jpg".lstrip("/")
+    assert data.listing.left == {"directly in the split, in no class folder": (stray,)}
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train", "test"), ("Training", "testing"), ("train", "dev"), ("training", "Validation"), ("train", "eval")],
+)
+def test_names_of_split_folders(tmp_path: Path, save_image, train: str, test: str) -> None:
+    fill(tmp_path / train, save_image, 3)
+    fill(tmp_path / test, save_image, 2)
+    save_image(tmp_path / "holdout" / "cat" / "1.png")
+    data = open_data(f"folder:{tmp_path}")
+    assert (len(data.train), len(data.test), data.val) == (9, 6, None)
+    assert data.listing.left == {"in no split folder": ("holdout",)}
+    assert data.listing.folders == {"train": dict.fromkeys(COLOURS, 3), "test": dict.fromkeys(COLOURS, 2)}
+
+
+@pytest.mark.parametrize("name", ["train", "test", "dev"])
+def test_class_that_is_called_as_a_split(tmp_path: Path, save_image, name: str) -> None:
+    fill(tmp_path, save_image, 3, (name, "bus", "car"))
+    assert open_data(f"folder:{tmp_path}").classes == tuple(sorted((name, "bus", "car")))
+    fill(tmp_path / "all" / "train", save_image, 3, (name, "bus"))
+    fill(tmp_path / "all" / "val", save_image, 3, (name, "bus"))
+    assert open_data(f"folder:{tmp_path}/all").classes == tuple(sorted((name, "bus")))
+
+
+def test_split_folder_of_unlabelled_images_is_no_class(tmp_path: Path, save_image) -> None:
+    for k in range(4):
+        save_image(tmp_path / "train" / f"{k}.png")
+    fill(tmp_path / "other", save_image, 1)
+    assert (open_data(f"folder:{tmp_path}").train.labels == UNLABELLED).all()
 
 
 @pytest.mark.parametrize(("side", "size", "augment"), [(32, 32, "crop4"), (64, 64, "crop8"), (65, 224, "resized")])
@@ -274,13 +353,31 @@ def test_no_images(tmp_path: Path) -> None:
     refused(tmp_path, "has no images; give a folder of images")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "a.heic").write_text("x")
-    refused(tmp_path, r"has no images \(files found: .*1 \.heic.*\); give")
+    refused(tmp_path, r"has no images \(left out: .*1 not an image type that is read \(\.txt\).*\); give")
 
 
 def test_empty_class_folder(tmp_path: Path, save_image) -> None:
     fill(tmp_path, save_image)
     (tmp_path / "fox").mkdir()
-    refused(tmp_path, "the folder .*fox has no images; add some or remove it")
+    data = open_data(f"folder:{tmp_path}")
+    assert data.classes == ("cat", "dog", "eel")
+    assert data.listing.folders == {"train": {**dict.fromkeys(COLOURS, 3), "fox": 0}}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_classes_that_hold_the_splits(tmp_path: Path, save_image, nested: bool) -> None:
+    for name in ("cat", "dog"):
+        fill(tmp_path / name, save_image, 1, ("train", "test"))
+    message = r"laid out as PATH/CLASS/SPLIT/\*\.jpg \(cat/.*\), but PATH/SPLIT/CLASS/\*\.jpg is wanted; move"
+    with pytest.raises(StkdError, match=message) as caught:
+        open_data(f"folder:{tmp_path}", nested=nested)
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_around_the_data_set(tmp_path: Path, save_image) -> None:
+    fill(tmp_path / "set" / "train", save_image, 2)
+    fill(tmp_path / "set" / "test", save_image, 2)
+    refused(tmp_path, "holds the data set in set; write folder:.*/set")
 
 
 def test_empty_split(tmp_path: Path, save_image) -> None:
@@ -318,6 +415,9 @@ def test_test_images_without_a_class(tmp_path: Path, save_image) -> None:
     fill(tmp_path / "train", save_image)
     fill(tmp_path / "test", save_image)
     save_image(tmp_path / "test" / "stray.png")
+    assert len(open_data(f"folder:{tmp_path}").test) == 9
+    for name in COLOURS:
+        shutil.rmtree(tmp_path / "test" / name)
     refused(tmp_path, r"test/stray\.png is a test image in no class folder; move it into one or remove it")
 
 
@@ -339,12 +439,12 @@ def test_val_fraction_beside_a_validation_split(tmp_path: Path, save_image) -> N
         open_data(f"folder:{tmp_path}", val_fraction=0.1)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"x" * 50])
+@pytest.mark.parametrize("content", [b"no image", b"\x89PNG\r\n\x1a\n" + b"x" * 50])
 @pytest.mark.parametrize("side", [20, 32])
 def test_corrupt_image_is_named(tmp_path: Path, save_image, content: bytes, side: int) -> None:
     fill(tmp_path, save_image, 4, size=(side, side))
     (tmp_path / "dog" / "2.png").write_bytes(content)
-    refused(tmp_path, r"dog/2\.png is broken or no image .*; delete or replace it")
+    refused(tmp_path, r"dog/2\.png is broken or no image .*; delete or replace it, or go on without it by --skip-bad")
 
 
 def test_link_loop(tmp_path: Path, save_image) -> None:
@@ -363,7 +463,9 @@ def test_link_to_itself(tmp_path: Path, save_image) -> None:
 def test_broken_link(tmp_path: Path, save_image, name: str) -> None:
     fill(tmp_path, save_image)
     (tmp_path / name).symlink_to(tmp_path / "nowhere")
-    refused(tmp_path, f"{name} is a broken link; mend or remove it")
+    refused(tmp_path, f"{name} is a broken link; delete or replace it")
+    data = open_data(f"folder:{tmp_path}", skip_bad=True)
+    assert data.listing.left == {"broken": (name,)}
 
 
 @pytest.mark.parametrize("name", ["cat", "cat/0.png"])

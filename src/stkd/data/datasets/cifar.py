@@ -98,12 +98,13 @@ def cifar100(path: Path | None, request: Request) -> DataSet:
 def _open(layout: Layout, path: Path | None, request: Request) -> DataSet:
     place = _locate(layout, existing(layout.kind, path))
     root, names = (place, layout.files) if place.is_dir() else (place.parent, (place.name,))
-    pixels = fingerprint(digest_files(root, names), kind=layout.kind, image_size=request.image_size)
+    options = {"kind": layout.kind, "image_size": request.image_size, **request.unusual_view}
+    pixels = fingerprint(digest_files(root, names), **options)
     key = fingerprint(pixels, labels=layout.labels)
 
     @functools.cache
     def read() -> dict[str, NDArray[Any]]:
-        return _read(layout, place, request.image_size)
+        return _read(layout, place, request)
 
     images = cached(pixels, ("train_images", "test_images"), read)
     labels = cached(key, ("train_labels", "test_labels", "classes"), read)
@@ -120,6 +121,7 @@ def _open(layout: Layout, path: Path | None, request: Request) -> DataSet:
         val=None,
         test=Split(images["test_images"], np.array(labels["test_labels"])),
         fingerprint=key,
+        **request.view,
     )
 
 
@@ -141,7 +143,7 @@ def _locate(layout: Layout, path: Path) -> Path:
     )
 
 
-def _read(layout: Layout, place: Path, size: int | None) -> dict[str, NDArray[Any]]:
+def _read(layout: Layout, place: Path, request: Request) -> dict[str, NDArray[Any]]:
     records = {file: _record(place, file, content) for file, content in _contents(layout, place).items()}
     names = _field(place, layout.meta, records, layout.names)
     if len(names) != layout.classes:
@@ -151,9 +153,9 @@ def _read(layout: Layout, place: Path, size: int | None) -> dict[str, NDArray[An
     train_images, train_labels = _batches(layout, place, records, layout.train)
     test_images, test_labels = _batches(layout, place, records, (layout.test,))
     return {
-        "train_images": resize_images(train_images, size),
+        "train_images": resize_images(train_images, request.image_size, **request.view),
         "train_labels": train_labels,
-        "test_images": resize_images(test_images, size),
+        "test_images": resize_images(test_images, request.image_size, **request.view),
         "test_labels": test_labels,
         "classes": np.array([_text(name) for name in names]),
     }

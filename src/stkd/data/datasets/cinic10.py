@@ -33,7 +33,7 @@ def cinic10(path: Path | None, request: Request) -> DataSet:
         if len(present) > 1:
             raise StkdError(f"cinic10: {root} has valid and test but no train; unpack the published archive again")
         present = {"train": next(iter(present.values()))}
-    trees = {part: list_images(root, name) for part, name in present.items()}
+    trees = {part: list_images(root, name, skip_bad=request.skip_bad) for part, name in present.items()}
     return open_trees("cinic10", root, trees, request.image_size or SIZE, request)
 
 

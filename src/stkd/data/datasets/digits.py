@@ -30,7 +30,7 @@ def digits(path: Path | None, request: Request) -> DataSet:
     fine_only("digits", request)
     raw = load_digits()
     pixels = np.rint(raw.images * (255 / 16)).astype(np.uint8)[:, None]
-    whole = Split(resize_images(pixels, request.image_size), raw.target.astype(np.int64))
+    whole = Split(resize_images(pixels, request.image_size, **request.view), raw.target.astype(np.int64))
     test = draw_stratified(whole.labels, TEST_IMAGES, keep=1, rng=np.random.default_rng(0))
     train = np.setdiff1d(np.arange(len(whole)), test)
     mean, std = channel_stats(pixels[train])
@@ -45,5 +45,8 @@ def digits(path: Path | None, request: Request) -> DataSet:
         train=take(whole, train),
         val=None,
         test=take(whole, test),
-        fingerprint=fingerprint(pixels.tobytes(), train.tobytes(), image_size=request.image_size),
+        fingerprint=fingerprint(
+            pixels.tobytes(), train.tobytes(), image_size=request.image_size, **request.unusual_view
+        ),
+        **request.view,
     )

@@ -52,10 +52,11 @@ def fashion_mnist(path: Path | None, request: Request) -> DataSet:
         mean=mean,
         std=std,
         augment=augment_for(size),
-        train=Split(resize_images(train_images, size), train_labels),
+        train=Split(resize_images(train_images, size, **request.view), train_labels),
         val=None,
-        test=Split(resize_images(test_images, size), test_labels),
-        fingerprint=fingerprint(digest, size=size),
+        test=Split(resize_images(test_images, size, **request.view), test_labels),
+        fingerprint=fingerprint(digest, size=size, **request.unusual_view),
+        **request.view,
     )
 
 

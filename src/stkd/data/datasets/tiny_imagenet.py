@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import StkdError
-from ..base import DataSet, Request, Split, sources
+from ..base import DataSet, ImageFiles, Request, Split, sources
 from ..channel_stats import IMAGENET_MEAN, IMAGENET_STD
 from ..digest import digest_files, fingerprint
 from ..image_arrays import augment_for
-from ..image_tree import list_images, load_images
+from ..image_tree import broken_to_drop, list_images, load_images
 from ..request_checks import fine_only, folder_of
 from ..splits import take
 
@@ -34,9 +35,15 @@ def tiny_imagenet(path: Path | None, request: Request) -> DataSet:
     train = [(name, position[wnid]) for wnid in wnids for name in _train_names(root, wnid)]
     test = _annotated(root, position)
     size = request.image_size or SIZE
-    images, digest = load_images(root, [name for name, _ in (*train, *test)], size)
+    names = tuple(name for name, _ in (*train, *test))
+    files = ImageFiles(root, names, 3, size, **request.view, skip_bad=request.skip_bad)
+    if broken := broken_to_drop(files):
+        train, test = ([one for one in part if one[0] not in broken] for part in (train, test))
+        files = replace(files, names=tuple(name for name in names if name not in broken))
+    images, digest = load_images(files)
     labels = np.array([label for _, label in (*train, *test)], np.int64)
-    whole, cut = Split(images, labels), np.arange(len(labels))
+    whole = Split(images, labels, None if isinstance(images, ImageFiles) else files)
+    cut = np.arange(len(labels))
     texts = digest_files(root, ["wnids.txt", "words.txt", "val/val_annotations.txt"])
     return DataSet(
         name="tiny-imagenet",
@@ -49,7 +56,8 @@ def tiny_imagenet(path: Path | None, request: Request) -> DataSet:
         train=take(whole, cut[: len(train)]),
         val=None,
         test=take(whole, cut[len(train) :]),
-        fingerprint=fingerprint(digest, texts, size=size),
+        fingerprint=fingerprint(digest, texts, size=size, **request.unusual_view),
+        **request.view,
     )
 
 
