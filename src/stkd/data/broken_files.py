@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..core.errors import StkdError
-from .decode import why_broken
+import numpy as np
 
-__all__ = ["broken_files", "find_broken"]
+from ..core.errors import StkdError
+from .base import ImageFiles, Split
+from .decode import why_broken
+from .splits import take
+
+__all__ = ["broken_files", "find_broken", "readable"]
 
 _SHOWN = 3
 
@@ -24,6 +28,15 @@ def find_broken(root: Path, names: Sequence[str]) -> dict[str, str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         reasons = pool.map(lambda name: why_broken(root / name), names)
         return {name: reason for name, reason in zip(names, reasons, strict=True) if reason is not None}
+
+
+def readable(split: Split) -> Split:
+    """A split without the files that cannot be decoded, where such files are passed over; else as it is."""
+    files = split.images
+    if not isinstance(files, ImageFiles) or not files.skip_bad:
+        return split
+    broken = find_broken(files.root, files.names)
+    return take(split, np.array([i for i, name in enumerate(files.names) if name not in broken], np.int64))
 
 
 def broken_files(root: Path, broken: Mapping[str, str]) -> StkdError:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..core.errors import StkdError
 from ..data.base import DataSet, Split
+from ..data.broken_files import readable
 from ..mixing import Mix
 from .calibration import calibration
 from .confusion import class_accuracy, class_change, confusion_matrix
@@ -126,14 +127,14 @@ def _labelled(data: DataSet, name: str) -> Split:
         raise StkdError(f"{data.name} has no {name} split; choose another with --split")
     if (split.labels < 0).any():
         raise StkdError(f"the {name} split of {data.name} is not labelled, so there is nothing to score against")
-    return split
+    return readable(split)
 
 
 def _held_out(data: DataSet, scored: str) -> Split | None:
     """Images to fit a temperature on: the validation split, where there is one that is not scored itself."""
     if scored == "val" or data.val is None or (data.val.labels < 0).any():
         return None
-    return data.val
+    return readable(data.val)
 
 
 def _about(

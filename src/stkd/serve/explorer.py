@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..core.errors import StkdError
 from ..data import DataSet, open_data
-from ..data.decode import decode, resize_square
+from ..data.decode import decode_square
 from ..data.loader import affine, eval_batches
 from ..data.splits import take
 from ..evaluation import latency
@@ -110,7 +110,7 @@ class Explorer:
             StkdError: A file cannot be decoded.
         """
         weights = shares(others)
-        pixels = torch.stack([resize_square(decode(p, self.info.channels), self.info.size) for p in images]).float()
+        pixels = torch.stack([decode_square(p, self.info.channels, self.info.size) for p in images]).float()
         mixed, _ = mix_images(pixels, Parts(torch.arange(len(images))[None], torch.tensor([weights])))
         scale, shift = affine(self.info.mean, self.info.std, mixed.device)
         with torch.no_grad():
