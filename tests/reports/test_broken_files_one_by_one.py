@@ -22,6 +22,7 @@ OPTIONS: dict[str, Any] = {
     "precision": "32",
     "accelerator": "cpu",
     "compile": "none",
+    "preflight": "off",
 }
 
 

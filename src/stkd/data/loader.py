@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.errors import StkdError
 from ..mixing import Mix, Parts, blend, mix_images, mix_labels
 from .augment import resized_crop, shifted, shifts
 from .base import Augment, DataSet, ImageFiles, Split
@@ -228,7 +227,7 @@ def eval_batches(
         Normalised images float32 (b, C, H, W) and labels int64 (b,), on the device.
 
     Raises:
-        StkdError: A file is broken and may not be left out, or none is left.
+        StkdError: A file is broken and may not be left out.
     """
     normalised = _Normalise(data, device)
     labels = torch.from_numpy(np.ascontiguousarray(split.labels))
@@ -238,13 +237,9 @@ def eval_batches(
         stream = centred(images, chunks, workers=workers, pin=device.type == "cuda")
     else:
         stream = ((torch.from_numpy(_channels_last(images[c.start : c.stop])), torch.tensor(c)) for c in chunks)
-    shown = 0
     for pixels, positions in stream:
-        shown += len(positions)
         if len(positions):
             yield normalised(pixels.to(device, non_blocking=True)), labels[positions].to(device, non_blocking=True)
-    if not shown and len(split):
-        raise StkdError(f"none of the {len(split)} images of a split of {data.name} can be decoded; replace them")
 
 
 def affine(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:

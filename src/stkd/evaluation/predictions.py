@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.errors import StkdError
 from ..data.base import DataSet, Split
 from ..data.loader import eval_batches
 from .calibration import calibration_error
@@ -29,11 +30,17 @@ def logits_of(
     device: torch.device,
     workers: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Logits float32 (N, C) and labels (N,) of a split, on the CPU."""
+    """Logits float32 (N, C) and labels (N,) of a split, on the CPU; without files that are passed over.
+
+    Raises:
+        StkdError: A file is broken and may not be left out, or none is left.
+    """
     logits, labels = [], []
     for images, truth in eval_batches(split, data, batch_size=eval_batch_size(data), device=device, workers=workers):
         logits.append(model(images).float().cpu())
         labels.append(truth.cpu())
+    if not logits:
+        raise StkdError(f"none of {len(split)} images of {data.name} can be decoded; replace the files")
     return torch.cat(logits), torch.cat(labels)
 
 
