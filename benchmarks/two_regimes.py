@@ -19,7 +19,18 @@ from typing import Any
 from common import by_seed, stkd, with_differences, write_result
 
 METHODS = {"alone": "ce", "mixup": "mixup", "KD": "kd", "STKD": "stkd"}
-COMMON = ["--batch-size", "128", "--nesterov", "true", "--schedule", "cosine", "--warmup-epochs", "1"]
+COMMON = [
+    "--batch-size",
+    "128",
+    "--drop-last",
+    "true",
+    "--nesterov",
+    "true",
+    "--schedule",
+    "cosine",
+    "--warmup-epochs",
+    "1",
+]
 COMMON += ["--precision", "bf16"]
 TEACHER = ["--model", "resnet20", "--epochs", "15", "--eval-every", "5", "--seed", "0"]
 REGIMES = {

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,14 +24,28 @@ def same(a: EpochPlan, b: EpochPlan) -> bool:
 def test_epoch(images: int, batch_size: int, seed: int, epoch: int) -> None:
     plan = plan_epoch(images, batch_size, Mix(), seed=seed, epoch=epoch)
     size = min(batch_size, images)
-    assert len(plan) == steps_per_epoch(images, batch_size) == max(1, images // batch_size)
+    assert len(plan) == steps_per_epoch(images, batch_size) == math.ceil(images / size)
     assert plan.order.shape == plan.flip.shape == (len(plan), size)
     assert plan.crop.shape == (len(plan), size, 4)
     used = plan.order.flatten()
-    assert len(used.unique()) == len(used), "every image at most once"
-    assert images - len(used) < batch_size, "no more is left out than what does not fill a batch"
-    assert 0 <= int(used.min()) <= int(used.max()) < images
+    assert torch.equal(used[:images].sort().values, torch.arange(images)), "every image once"
+    assert torch.equal(used[images:], used[: len(used) - images]), "and the first ones again, to fill the last batch"
+    assert all(len(row.unique()) == size for row in plan.order), "none twice in a batch"
     assert bool(((plan.crop >= 0) & (plan.crop < 1)).all())
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 300), st.integers(1, 64), st.integers(0, 2**40), st.integers(0, 500))
+def test_without_the_last_batch(images: int, batch_size: int, seed: int, epoch: int) -> None:
+    """The tables are those that were drawn before there was a choice."""
+    plan = plan_epoch(images, batch_size, Mix(), seed=seed, epoch=epoch, drop_last=True)
+    steps, size = max(1, images // batch_size), min(batch_size, images)
+    assert len(plan) == steps_per_epoch(images, batch_size, drop_last=True) == steps
+    order = np.random.default_rng([seed, epoch, 0]).permutation(images)[: steps * size].reshape(steps, size)
+    rng = np.random.default_rng([seed, epoch, 1])
+    assert np.array_equal(plan.order, order)
+    assert np.array_equal(plan.crop, rng.random((steps, size, 4), dtype=np.float32))
+    assert np.array_equal(plan.flip, rng.random((steps, size)) < 0.5)
 
 
 def test_depends_on_seed_and_epoch_alone() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,27 @@ from stkd.runs.directory import RunDirectory, finished_result, read_metrics, rea
 
 def config(out: Path, **options: Any) -> TrainConfig:
     return TrainConfig(**{"data": "digits", "model": "cnn2", "out": out, **options})
+
+
+@contextmanager
+def killed_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A context in which the process is killed at the rename that follows so many others."""
+    left, real = writes, {name: getattr(os, name) for name in ("replace", "rename")}
+
+    def dying(name: str) -> Any:
+        def renamed(source: Any, target: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            real[name](source, target)
+
+        return renamed
+
+    with monkeypatch.context() as patch:
+        for name in real:
+            patch.setattr(f"os.{name}", dying(name))
+        yield
 
 
 def started(run: RunDirectory) -> None:
@@ -126,28 +149,17 @@ def test_weights_that_were_changed_are_not_taken_for_the_run(tmp_path: Path) -> 
 
 
 def test_the_end_of_a_run_is_one_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed before any of its writes, a run is not finished; nothing is missing once it is."""
-    replace, left = os.replace, 0
-
-    def dies(source: Any, target: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    for writes in range(6):
-        with RunDirectory(config(tmp_path / "run")) as run, monkeypatch.context() as patch:
-            left = writes
-            patch.setattr("os.replace", dies)
-            if writes < 4:  # weights, average, model card, result
-                with pytest.raises(KeyboardInterrupt):
-                    finish(run)
-                assert finished_result(run.path) is None
-            else:
-                finish(run)
-                assert finished_result(run.path) is not None
-                assert (run.path / "README.md").is_file()
+    """Killed before its files are written, a run is not finished; killed after, the next start puts them in place."""
+    for writes in range(10):
+        path = tmp_path / str(writes)
+        with RunDirectory(config(path)) as run, killed_after(writes, monkeypatch), suppress(KeyboardInterrupt):
+            finish(run)
+        files = {"model.safetensors", "model_ema.safetensors", "README.md", "result.json"}
+        assert (finished_result(path) is not None) == (writes == 9)  # 4 written, all renamed, 4 put in their places
+        with RunDirectory(config(path)) as run:
+            assert (run.result is not None) == (writes >= 5)
+            assert {file.name for file in path.iterdir()} >= (files if writes >= 5 else set())
+            assert not {file.name for file in path.iterdir()} & (files if writes < 5 else {".end", ".end-unwritten"})
 
 
 def test_a_run_of_an_earlier_version_without_its_model_card_gets_it(tmp_path: Path) -> None:

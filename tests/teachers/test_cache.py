@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 def header(**changes: Any) -> Header:
     fields = {
-        "samples": {"data_seed": 0},
+        "samples": {"data_seed": 0, "drop_last": False},
         "teacher": "x",
         "teacher_name": "t",
         "precision": "32",

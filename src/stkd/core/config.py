@@ -19,6 +19,7 @@ __all__ = [
     "RunConfig",
     "TrainConfig",
     "build",
+    "completed",
     "groups",
     "hints",
     "plain",
@@ -52,6 +53,7 @@ class DataOptions:
     split_seed: int = _opt(0, "seed of every split that is drawn")
     augment: Literal["auto", "none"] = _opt("auto", "crops and flips that suit the data set, or none")
     data_seed: int | None = _opt(None, "seed of order, crops and virtual samples (default: the run's seed)")
+    drop_last: bool = _opt(False, "leave out the images of an epoch that do not fill a batch, as many protocols do")
     sample_epochs: int | None = _opt(None, "repeat the samples of this many epochs (default: every epoch has new ones)")
     workers: int = _opt(2, "processes that decode images, for sets too large for memory")
     skip_bad: bool = _opt(False, "go on without image files that cannot be decoded")
@@ -86,6 +88,9 @@ class OptimOptions:
     warmup_epochs: float = _opt(0.0, "epochs of linear warm-up from 1 % of the learning rate")
     clip_norm: float | None = _opt(None, "largest gradient norm")
     label_smoothing: float = _opt(0.0, "label smoothing of the cross-entropy")
+    class_weights: str | None = _opt(
+        None, "weights of the classes in the cross-entropy: balanced, or a file of lines 'class weight'"
+    )
     ema: float | None = _opt(None, "decay of an exponential moving average of the weights, reported beside the weights")
 
 
@@ -93,7 +98,7 @@ class OptimOptions:
 class RunOptions:
     """Run"""
 
-    out: Path = _need("directory of the run; the same command again resumes it")
+    out: Path = _need("directory of the run; the same command again resumes it, with more epochs lengthens it")
     seed: int = _opt(0, "seed of initial weights, order, crops and virtual samples")
     accelerator: str = _opt("auto", "cpu, cuda, mps or auto")
     devices: int = _opt(1, "number of devices")
@@ -111,6 +116,9 @@ class RunOptions:
     )
     preflight_seconds: float = _opt(30.0, "time for the teacher's answers in that check, and again for the files")
     plugin: Path | None = _opt(None, "Python file that registers methods, models or data sets of yours; it is executed")
+    data_changed: Literal["refuse", "accept"] = _opt(
+        "refuse", "what to do when images were added or removed since the run was begun"
+    )
     tensorboard: bool = _opt(False, "also write TensorBoard events")
 
 
@@ -285,6 +293,15 @@ def build(config: type[C], options: dict[str, Any]) -> C:
         if field.default is dataclasses.MISSING and options.get(name) is None:
             raise StkdError(f"--{name.replace('_', '-')} is missing: {field.metadata['help']}")
     return config(**options)
+
+
+_BEFORE = {"drop_last": True}
+"""What was done before there was an option, where that is not the option's default."""
+
+
+def completed(record: dict[str, Any]) -> dict[str, Any]:
+    """The options in a run's config.yaml, with those that the version that wrote it did not have yet."""
+    return {**_BEFORE, **record}
 
 
 def to_yaml(config: RunConfig) -> str:

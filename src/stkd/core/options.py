@@ -148,6 +148,7 @@ _METAVAR = {
     "teacher_classes": "FILE",
     "teacher_cache": "DIR",
     "plugin": "FILE",
+    "class_weights": "balanced|FILE",
     "accelerator": "NAME",
     "strategy": "NAME",
     "milestones": "[X,...]",

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from .config import completed
 from .errors import StkdError, unknown
 
 __all__ = ["find_recipe", "read_mapping", "read_recipe", "recipes"]
@@ -42,7 +43,7 @@ def recipes(folder: str = "") -> dict[str, Path]:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """Options of a YAML recipe.
+    """Options of a YAML recipe; a config.yaml, which a run has written, repeats that run.
 
     Raises:
         StkdError: The file is not a mapping of options.
@@ -50,7 +51,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     content = read_mapping(path, "recipe")
     if content is None:
         raise StkdError(f"recipe {path} must be lines of 'option: value', such as 'epochs: 60'")
-    return {k.replace("-", "_"): v for k, v in content.items()}
+    options = {k.replace("-", "_"): v for k, v in content.items()}
+    return completed(options) if path.name == "config.yaml" else options
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any] | None:

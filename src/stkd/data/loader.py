@@ -68,6 +68,7 @@ class TrainLoader:
         workers: Decoding processes, for sets of files.
         rank, world: This process and their number; every process gets its own rows of each batch.
         cycle: Number of epochs after which the batches repeat; None if they never do.
+        drop_last: Leave out the images of an epoch that do not fill a batch, instead of filling it.
 
     Attributes:
         at_once: Batches that are made together.
@@ -87,6 +88,7 @@ class TrainLoader:
         rank: int = 0,
         world: int = 1,
         cycle: int | None = None,
+        drop_last: bool = False,
     ) -> None:
         self.batch_size = batch_size
         self.mix = mix
@@ -96,8 +98,10 @@ class TrainLoader:
         self.world = world
         self.num_classes = len(data.classes)
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
-        self.steps = steps_per_epoch(len(self.labels), batch_size)
-        self._plan = partial(plan_epoch, len(self.labels), batch_size, mix=mix, seed=seed, cycle=cycle)
+        self.steps = steps_per_epoch(len(self.labels), batch_size, drop_last=drop_last)
+        self._plan = partial(
+            plan_epoch, len(self.labels), batch_size, mix=mix, seed=seed, cycle=cycle, drop_last=drop_last
+        )
         images = data.train.images
         files = images if isinstance(images, ImageFiles) else data.train.decoded if augmentation == "resized" else None
         warm = files is None and device.type == "cpu"

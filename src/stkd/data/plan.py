@@ -22,9 +22,9 @@ def keyed_rng(*key: int) -> np.random.Generator:
     return np.random.default_rng(list(key))
 
 
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Full batches in an epoch; a set smaller than one batch is one batch."""
-    return max(1, images // batch_size)
+def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool = False) -> int:
+    """Batches in an epoch; a set smaller than one batch is one batch."""
+    return max(1, images // batch_size if drop_last else -(-images // batch_size))
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,19 @@ class EpochPlan:
         return StepPlan(self.order[step], self.crop[step], self.flip[step], parts, self.epoch, step)
 
 
-def plan_epoch(images: int, batch_size: int, mix: Mix, *, seed: int, epoch: int, cycle: int | None = None) -> EpochPlan:
+def plan_epoch(
+    images: int,
+    batch_size: int,
+    mix: Mix,
+    *,
+    seed: int,
+    epoch: int,
+    cycle: int | None = None,
+    drop_last: bool = False,
+) -> EpochPlan:
     """Draw an epoch.
 
-    Every image is used at most once. What does not fill a batch is left out; the next epoch's order makes up for it.
+    Every image is used; where the last batch is not full, the first images of the epoch's order fill it.
 
     Args:
         images: Size of the data set.
@@ -93,10 +102,11 @@ def plan_epoch(images: int, batch_size: int, mix: Mix, *, seed: int, epoch: int,
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
         cycle: Number of epochs after which they repeat; None if they never do.
+        drop_last: Leave out the images that do not fill a batch, instead of filling it.
     """
     drawn = epoch if cycle is None else epoch % cycle
-    steps, size = steps_per_epoch(images, batch_size), min(batch_size, images)
-    order = keyed_rng(seed, drawn, _ORDER).permutation(images)[: steps * size].reshape(steps, size)
+    steps, size = steps_per_epoch(images, batch_size, drop_last=drop_last), min(batch_size, images)
+    order = np.resize(keyed_rng(seed, drawn, _ORDER).permutation(images), (steps, size))
     rng = keyed_rng(seed, drawn, _CROP)
     crop = rng.random((steps, size, 4), dtype=np.float32)
     flip = rng.random((steps, size)) < 0.5

@@ -27,12 +27,14 @@ def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> T
         rank=fabric.global_rank,
         world=fabric.world_size,
         cycle=config.sample_epochs,
+        drop_last=config.drop_last,
     )
 
 
 def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, Any]:
     """Everything that decides the virtual samples of an epoch, by name: runs that agree in it have the same."""
     mixing = dataclasses.asdict(mix)
+    full = len(data.train) % config.batch_size == 0  # then nothing is dropped, whether asked for or not
     return {
         "data": data.fingerprint,
         "normalisation": [list(data.mean), list(data.std)],
@@ -40,6 +42,7 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         "mix": mixing.pop("kind"),
         **mixing,
         "batch_size": config.batch_size,
+        "drop_last": config.drop_last or full,
         "data_seed": config.sampling_seed,
     }
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .labels import check_labels
+from .labels import check_labels, soft_labels
 from .logits import at_least_float32
 
 __all__ = ["cross_entropy"]
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> Tensor:
     """Cross entropy, -sum_c y_c log softmax(z)_c, mean over the batch.
 
     Mixed labels: the sum above, which is the same mixture of the cross entropies of the hard labels.
+
+    With class weights w it is -sum_c w_c y_c log softmax(z)_c, summed over the batch and divided by the batch's total
+    weight sum_c w_c y_c. For hard labels that is torch's own weighted mean, smoothing included; mixed labels, which
+    torch divides by the number of rows, are treated alike here, so that a one-hot label is the same as a hard one.
 
     Args:
         logits: (B, C).
         labels: (B,) int64 or (B, C).
         label_smoothing: Share of the label spread evenly over all classes, in [0, 1].
+        class_weights: (C,), positive; None weighs all classes alike.
 
     Returns:
         Scalar.
@@ -42,4 +49,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.
     check_labels(labels, logits)
     logits = at_least_float32(logits)
     labels = labels.to(logits.dtype) if labels.is_floating_point() else labels.long()
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if class_weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    soft, weights = soft_labels(labels, logits), class_weights.to(logits.dtype)
+    total = F.cross_entropy(logits, soft, weight=weights, label_smoothing=label_smoothing, reduction="sum")
+    return total / (soft @ weights).sum()

@@ -118,6 +118,9 @@ class Method:
     real_rows: ClassVar[bool] = False
     """Whether it works on real images alone, so that a batch of virtual samples must keep some."""
 
+    remembers_images: ClassVar[bool] = False
+    """Whether its extra modules hold something of each training image, by its place in the data set."""
+
     def __post_init__(self) -> None:
         if hasattr(self, "temperature"):
             check_positive("temperature", self.temperature)

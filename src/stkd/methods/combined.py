@@ -58,6 +58,10 @@ class Combined(Method):
     def real_rows(self) -> bool:  # type: ignore[override]
         return any(part.real_rows for part in self.parts)
 
+    @property
+    def remembers_images(self) -> bool:  # type: ignore[override]
+        return any(part.remembers_images for part in self.parts)
+
     def adapt(
         self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor, classes: Tensor | None = None
     ) -> tuple[nn.Module, str]:

@@ -26,6 +26,7 @@ class CRD(Method):
 
     # The memories hold one entry for each training image; a mixture of several has none.
     real_rows = True
+    remembers_images = True
     needs = frozenset({"pooled"})
     weight: float = 0.8
     negatives: int = 16384

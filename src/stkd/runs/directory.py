@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import yaml
 from filelock import FileLock
 from torch import nn
 
@@ -22,7 +24,8 @@ from ..models.files import ModelInfo, read_info, save_model
 from .checkpoint import load_checkpoint, save_checkpoint
 from .environment import environment
 from .model_card import write_card
-from .options import check_unchanged
+from .options import as_begun, check_unchanged, read_options
+from .transaction import complete_replacement, replaced_together
 
 __all__ = ["RunDirectory", "finished_result", "read_metrics", "read_result", "weights_name"]
 
@@ -37,11 +40,16 @@ def weights_name(config: TrainConfig | DistillConfig) -> str:
 class RunDirectory:
     """A run directory, locked for this process while it is entered; of several processes of one run, the first writes.
 
+    A finished run that is asked for with more epochs goes on. Until its new end is written, its files stay as they are,
+    but for its checkpoint and the record of its environment.
+
     Args:
-        config: The resolved options; they must be those that the directory was started with.
+        config: The resolved options; but for more epochs they must be those that the directory was started with.
 
     Attributes:
+        config: The options; what an earlier version did before there was an option for it stays as it was.
         path: The directory.
+        begun: Options that it was started with, as its config.yaml has them.
         result: What result.json holds if the run is finished, else None.
 
     Raises:
@@ -51,6 +59,8 @@ class RunDirectory:
 
     def __init__(self, config: TrainConfig | DistillConfig) -> None:
         self.config, self.path = config, config.out
+        self.begun: dict[str, Any] = plain(config)
+        self._finished_before = False
         if self.path.exists() and not self.path.is_dir():
             raise StkdError(f"{self.path} is a file; give --out a directory")
         foreign = (
@@ -65,8 +75,15 @@ class RunDirectory:
             self._lock = lock_folder(self.path)
         try:
             if self._lock is not None:
+                complete_replacement(self.path)  # of a process that was killed at its end
+            if self._trained:
+                self.config = as_begun(config, self._file("config.yaml"))
+                self.begun = read_options(self._file("config.yaml"))
+            if self._lock is not None:
                 self._claim()
             self.result = finished_result(self.path)
+            if self.result is not None and self._lengthened:
+                self._go_on()
             if self._lock is not None and self.result is not None:
                 self._repair_card(self.result)
         except BaseException:
@@ -99,15 +116,35 @@ class RunDirectory:
     def _file(self, name: str) -> Path:
         return self.path / name
 
+    @property
+    def _trained(self) -> bool:
+        return self.last.exists() or read_result(self.path) is not None
+
+    @property
+    def _lengthened(self) -> bool:
+        epochs: int = self.begun.get("epochs", self.config.epochs)
+        return self.config.epochs > epochs
+
     def _claim(self) -> None:
         file = self._file("config.yaml")
-        if not self.last.exists() and read_result(self.path) is None:
+        if self._trained:
+            check_unchanged(file, plain(self.config), longer=True)
+        else:
             # nothing was trained yet, so a start that failed does not stand in the way of the corrected command
             write_atomic(file, to_yaml(self.config))
-        else:
-            check_unchanged(file, plain(self.config))
         self.last.parent.mkdir(exist_ok=True)
         remove_temporaries(self.path, self.last.parent)  # of a process that was killed while it wrote
+
+    def _go_on(self) -> None:
+        """Open a finished run again, which is to have more epochs."""
+        if not self.last.exists():
+            raise StkdError(f"{self.path} has no checkpoint to go on from; give another --out to train for longer")
+        self.result, self._finished_before = None, True
+
+    @property
+    def _metrics(self) -> Path:
+        """The file of metrics; those of a finished run stay until its new end."""
+        return (self.last.parent if self._finished_before else self.path) / "metrics.jsonl"
 
     def record_environment(self, facts: Mapping[str, Any]) -> None:
         """Record versions, hardware and revision in env.json; those of a resumed run follow those of its start.
@@ -125,7 +162,7 @@ class RunDirectory:
 
     def log(self, rows: list[dict[str, Any]]) -> None:
         """Write the metrics so far to metrics.jsonl, one row an epoch."""
-        write_atomic(self._file("metrics.jsonl"), "".join(json.dumps(row) + "\n" for row in rows))
+        write_atomic(self._metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
     def checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint; None where there is none.
@@ -133,7 +170,10 @@ class RunDirectory:
         Raises:
             StkdError: It is damaged.
         """
-        return load_checkpoint(self.last) if self.last.exists() else None
+        if not self.last.exists():
+            return None
+        # checkpoints of earlier versions do not say how many epochs were planned
+        return {"epochs": self.begun.get("epochs", self.config.epochs), **load_checkpoint(self.last)}
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write a checkpoint in the place of the last one."""
@@ -146,7 +186,9 @@ class RunDirectory:
     def finish(
         self, result: dict[str, Any], models: Mapping[str, nn.Module], info: ModelInfo, teacher: str
     ) -> dict[str, Any]:
-        """Write the final weights, the model card and, last, result.json: the run is finished once that stands.
+        """Write the final weights, the model card and result.json, all at once: they make the run a finished one.
+
+        The end of a run that was lengthened takes the place of the end that it had.
 
         Args:
             result: Scores, time and amount of work.
@@ -158,19 +200,29 @@ class RunDirectory:
             The result as it was written, with a digest of each file of weights.
         """
         digests = {}
-        for suffix, module in models.items():
-            file = self.weights.with_stem(f"{self.weights.stem}{suffix}")
-            save_model(module, file, info)
-            digests[file.name] = digest_file(file)
-        result = {**result, "teacher": teacher, "weights": digests}
-        write_card(self.config, result, info, self.weights.name, teacher)
-        write_atomic(self._file("result.json"), json.dumps(result, indent=1))
+        with replaced_together(self.path) as end:
+            for suffix, module in models.items():
+                file = end / f"{self.weights.stem}{suffix}.safetensors"
+                save_model(module, file, info)
+                digests[file.name] = digest_file(file)
+            result = {**result, "teacher": teacher, "weights": digests}
+            write_card(end, self.config, result, info, self.weights.name, teacher)
+            if self._lengthened:
+                longer = {name: plain(self.config)[name] for name in ("epochs", "sample_epochs")}
+                write_atomic(
+                    end / "config.yaml", yaml.safe_dump({**self.begun, **longer}, sort_keys=False, allow_unicode=True)
+                )
+            if self._metrics.parent != self.path:
+                shutil.copyfile(self._metrics, end / "metrics.jsonl")
+            write_atomic(end / "result.json", json.dumps(result, indent=1))
+        if self._metrics.parent != self.path:
+            self._metrics.unlink()
         return result
 
     def _repair_card(self, result: Mapping[str, Any]) -> None:
         info = read_info(self.weights)
         if not self._file("README.md").exists() and info is not None:
-            write_card(self.config, result, info, self.weights.name, result.get("teacher", ""))
+            write_card(self.path, self.config, result, info, self.weights.name, result.get("teacher", ""))
 
 
 def read_result(path: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,11 +17,17 @@ __all__ = ["write_card"]
 
 
 def write_card(
-    config: TrainConfig | DistillConfig, result: Mapping[str, Any], info: ModelInfo, weights: str, teacher: str
+    folder: Path,
+    config: TrainConfig | DistillConfig,
+    result: Mapping[str, Any],
+    info: ModelInfo,
+    weights: str,
+    teacher: str,
 ) -> None:
     """Write the model card of a finished run.
 
     Args:
+        folder: Where README.md is written.
         config: Options of the run.
         result: What result.json holds.
         info: What the weights' header says.
@@ -44,7 +51,7 @@ def write_card(
         description=describe_run(config, result, teacher),
         scores={split: score for split, score in scores.items() if score},
     )
-    write_atomic(config.out / "README.md", text)
+    write_atomic(folder / "README.md", text)
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -6,16 +6,18 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from ..core.config import DistillConfig, TrainConfig, build
+from ..core.config import DistillConfig, RunConfig, TrainConfig, build, completed
 from ..core.errors import StkdError
 from ..core.options import checked
 from ..teachers.cache import need_header
 
-__all__ = ["check_unchanged", "read_config", "with_cached_epochs"]
+__all__ = ["as_begun", "check_unchanged", "read_config", "read_options", "with_cached_epochs"]
+
+C = TypeVar("C", bound=RunConfig)
 
 # Options that change how fast or how safely a run goes, not what comes of it.
 _FREE = {
@@ -24,6 +26,7 @@ _FREE = {
     "checkpoint_epochs",
     "checkpoint_minutes",
     "tensorboard",
+    "data_changed",
     "preflight",
     "preflight_seconds",
     "baseline",
@@ -42,6 +45,7 @@ def read_config(run: Path) -> TrainConfig | DistillConfig:
         raise StkdError(f"{run} is not a run directory: it has no config.yaml")
     try:
         options = yaml.safe_load(file.read_text(encoding="utf-8"))
+        options = completed(options)
         if "student" in options:
             return build(DistillConfig, checked(DistillConfig, options))
         return build(TrainConfig, checked(TrainConfig, options))
@@ -52,17 +56,20 @@ def read_config(run: Path) -> TrainConfig | DistillConfig:
 def with_cached_epochs(config: DistillConfig) -> DistillConfig:
     """A config whose `sample_epochs` say how a run that is longer than its cache goes round it.
 
-    Of a finished run they are those that it had: its cache may be gone by now, or longer.
+    Of a finished run they are those that it had: its cache may be gone by now, or longer. A run that is lengthened goes
+    round as it did.
 
     Raises:
         StkdError: There is no such cache, or it holds fewer epochs than are asked for.
     """
-    if config.teacher_cache is None:
+    if (cache := config.teacher_cache) is None:
         return config
     if (config.out / "result.json").is_file():
-        had = config.sample_epochs or read_config(config.out).sample_epochs
-        return dataclasses.replace(config, sample_epochs=had)
-    held = need_header(config.teacher_cache).epochs
+        before = read_config(config.out)
+        config = dataclasses.replace(config, sample_epochs=config.sample_epochs or before.sample_epochs)
+        if config.epochs <= before.epochs:
+            return config
+    held = need_header(cache).epochs
     wanted = min(config.epochs, config.sample_epochs or config.epochs)
     if wanted <= held:
         return config
@@ -74,29 +81,63 @@ def with_cached_epochs(config: DistillConfig) -> DistillConfig:
     return dataclasses.replace(config, sample_epochs=held)
 
 
-def check_unchanged(file: Path, now: Mapping[str, Any], *, else_give: str = "another --out") -> None:
+def as_begun(config: C, file: Path) -> C:
+    """A config for going on with a run, with what the version that began it did before there was an option for it.
+
+    Args:
+        config: Options of now.
+        file: YAML file of the options that the run was started with.
+    """
+    before = read_options(file)
+    return dataclasses.replace(config, **{n: v for n, v in completed(before).items() if n not in before})
+
+
+def check_unchanged(
+    file: Path, now: Mapping[str, Any], *, else_give: str = "another --out", longer: bool = False
+) -> None:
     """Refuse options with which what lies in a directory was not made.
 
     Args:
         file: YAML file of the options that the directory was started with.
         now: Options of now, as YAML has them.
         else_give: What to give instead of the same options.
+        longer: Whether more epochs than before are the same run, lengthened.
 
     Raises:
         StkdError: One differs, or the file cannot be read.
     """
-    before = _read(file)
+    before = read_options(file)
+    if longer:
+        before = _lengthened(before, now)
     # an option that the older version did not have yet cannot differ
     differing = [n for n in now if n in before and n not in _FREE and not _same(n, before, now)]
     if differing:
         name = differing[0]
+        same = "give the same options to go on"
+        if longer and name == "epochs":
+            same = f"a run can be lengthened, not shortened: give --epochs {before[name]} or more"
         raise StkdError(
-            f"{file.parent} was started with {name}={before[name]}, now {name}={now[name]}; "
-            f"give the same options to go on, or {else_give}"
+            f"{file.parent} was started with {name}={before[name]}, now {name}={now[name]}; {same}, or {else_give}"
         )
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _lengthened(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of before, with those of now in which the same run may go on for longer."""
+    epochs = before.get("epochs", now["epochs"])
+    allowed = {}
+    if now["epochs"] > epochs:
+        allowed["epochs"] = now["epochs"]
+        if before.get("sample_epochs") is None and (now["sample_epochs"] or 0) >= epochs:
+            allowed["sample_epochs"] = now["sample_epochs"]  # so far no epoch was seen twice
+    return {**before, **allowed}
+
+
+def read_options(file: Path) -> dict[str, Any]:
+    """The options in the config.yaml of a run, as they stand there.
+
+    Raises:
+        StkdError: It is missing or damaged.
+    """
     try:
         options = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError):

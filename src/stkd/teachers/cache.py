@@ -117,7 +117,9 @@ def read_header(folder: Path) -> Header | None:
         fields = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
         if fields.pop("format") != 1:
             raise StkdError(f"{folder} was written by a later version of stkd; make the cache again, or update stkd")
-        return Header(**{**fields, "classes": tuple(fields["classes"]), "samples": dict(fields["samples"])})
+        samples = dict(fields["samples"])
+        samples.setdefault("drop_last", True)  # as it was before there was a choice
+        return Header(**{**fields, "classes": tuple(fields["classes"]), "samples": samples})
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, KeyError, AttributeError):

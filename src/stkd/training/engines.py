@@ -11,6 +11,7 @@ from ..core.config import DistillConfig, TrainConfig
 from ..core.fabric import Fabric
 from ..data import DataSet
 from ..data.loader import TrainLoader
+from ..data.plan import steps_per_epoch
 from ..evaluation import macs
 from ..methods import Method
 from ..mixing import Mix
@@ -111,8 +112,9 @@ def work_of(
         mode = student.training
         row += 3 * macs(student.eval(), data.channels, data.size)
         student.train(mode)
-    rows_of_an_image = mix.rows(config.batch_size) / config.batch_size
-    return float(row) * rows_of_an_image * len(data.train) * config.epochs
+    images = len(data.train)
+    steps = steps_per_epoch(images, config.batch_size, drop_last=config.drop_last)
+    return float(row) * mix.rows(min(images, config.batch_size)) * steps * config.epochs
 
 
 def live_models(teacher: Teacher | None) -> list[LiveTeacher]:

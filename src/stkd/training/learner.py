@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,16 +18,20 @@ from ..data.loader import Batch
 from ..evaluation import score
 from ..runs.directory import RunDirectory
 from ..teachers.cached import CachedTeacher
+from .at_chance import at_chance
 from .cuda_graph import CapturedStep, CudaGraph, check_capture
 from .meter import Meter
 from .optim import make_optimizer, make_schedule, usual_lr
 from .random_stream import RandomStream
+from .resume import resume
 from .session import Session
 from .state import State
 from .step import Step
 from .student import Student
 
 __all__ = ["Diverged", "Learner"]
+
+_log = logging.getLogger(__name__)
 
 _CHECK_EVERY = 50  # steps between looks for a loss that is not finite; each look waits for the device
 
@@ -52,7 +57,7 @@ class Learner:
     def __init__(self, student: Student, session: Session, run: RunDirectory) -> None:
         config, fabric = student.config, student.fabric
         self.student, self.run, self.fabric, self.config = student, run, fabric, config
-        self.data, self.mix, self.steps = session.data, session.mix, session.loader.steps
+        self.data, self.mix, self.loader, self.steps = session.data, session.mix, session.loader, session.loader.steps
         self.stream: AbstractContextManager[object] = nullcontext()
         self.lost: Diverged | None = None
         self._began = self._seconds_before = self._images_per_s = 0.0
@@ -64,7 +69,7 @@ class Learner:
         self.model, self.optimizer = fabric.setup(student.fast, optimizer, _reapply_compile=False)
         ema, meter = self._make_ema(student.module), Meter(fabric.device)
         parts = (student.module, student.extras, optimizer, scheduler, ema, meter)
-        self.state = State(fabric, *parts, student.identity)
+        self.state = State(fabric, *parts, student.identity, epochs=config.epochs, steps=self.steps)
         self.step = Step(student, self.state, self.model, self.optimizer)
         self.make_step: Callable[[Batch], None] = self.step
         if config.cuda_graph:
@@ -78,14 +83,18 @@ class Learner:
         average = get_ema_multi_avg_fn(self.config.ema)  # type: ignore[no-untyped-call]
         return AveragedModel(student, multi_avg_fn=average, use_buffers=True)
 
-    def restore(self) -> None:
+    def restore(self) -> dict[str, Any]:
         """Go on from the run's last checkpoint, if there is one.
+
+        Returns:
+            What changed since, as `training.resume.resume` has it.
 
         Raises:
             StkdError: It is damaged, or belongs to other data or another teacher.
         """
-        if (checkpoint := self.run.checkpoint()) is not None:
-            self.state.load_state_dict(checkpoint)
+        if (checkpoint := self.run.checkpoint()) is None:
+            return {}
+        return resume(self.state, checkpoint, self.config, self.student.method, self.data)
 
     def separate(self) -> None:
         """From here on it draws random numbers as if it trained alone, whatever others draw in between."""
@@ -159,6 +168,7 @@ class Learner:
             for split, scores in self._scores(state.student).items():
                 row |= {f"{split}_{name}": value for name, value in scores.items()}
         state.epoch, state.step = epoch, 0  # only now: where an image cannot be read, the epoch has not ended
+        state.images += self.steps * min(self.config.batch_size, len(self.data.train))
         state.meter.reset()
         state.rows.append(row)
         self._keep_best(row)
@@ -197,7 +207,6 @@ class Learner:
     def finish(self) -> dict[str, Any]:
         """Write what the run ends with, and return its result."""
         state, row, student = self.state, self.state.rows[-1], self.student
-        images = self.config.epochs * self.steps * min(self.config.batch_size, len(self.data.train))
         live = student.teacher is not None and not isinstance(student.teacher, CachedTeacher)
         splits = [name for name in ("val", "test") if f"{name}_top1" in row]
         result: dict[str, Any] = {
@@ -205,8 +214,8 @@ class Learner:
             **{name: {"top1": row[f"{name}_top1"], "nll": row[f"{name}_nll"]} for name in splits},
             "train_accuracy": row["train_accuracy"],
             "seconds": round(state.seconds, 2),
-            "images_seen": images,
-            "teacher_passes": images * (1 + self.mix.beside) if live else 0,
+            "images_seen": state.images,
+            "teacher_passes": state.images * (1 + self.mix.beside) if live else 0,
             "precision": self.fabric.strategy.precision.precision,
             "speed": student.engines,
             "lr": self.lr,
@@ -214,9 +223,12 @@ class Learner:
             "method_options": dataclasses.asdict(student.method),
             "mix": dataclasses.asdict(self.mix),
             "best_on_validation": state.best,
+            **({"changes": state.changes} if state.changes else {}),
         }
         if not self.fabric.is_global_zero:
             return result
+        if (line := at_chance(student, self.loader, row)) is not None:
+            _log.warning("%s: %s", self.run.path, line)
         models = {"": state.student}
         if state.ema is not None:
             result["ema"] = self._scores(state.ema.module)

@@ -160,6 +160,13 @@ def common_mix(jobs: Sequence[Job]) -> Mix:
     Raises:
         StkdError: They ask for different ones.
     """
+    first = jobs[0].config
+    for job in jobs:
+        if job.config.drop_last != first.drop_last:
+            raise StkdError(
+                f"{first.out.name} and {job.config.out.name} would see other batches, since one of them was begun by "
+                "an earlier version; give --drop-last true"
+            )
     mixes = [mix_of(job.config, job.method) for job in jobs]
     for job, mix in zip(jobs, mixes, strict=True):
         if mix != mixes[0]:

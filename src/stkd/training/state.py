@@ -20,6 +20,8 @@ __all__ = ["State"]
 
 _FORMAT = 2
 
+_NAMED = {"classes": "list of class names", "class_weights": "file of class weights"}
+
 
 @dataclass
 class State:
@@ -32,11 +34,14 @@ class State:
         optimizer, scheduler: Over student and extras.
         ema: The averaged student, if asked for.
         meter: Sums of the epoch.
-        identity: Digests of data and teacher; a checkpoint of others is refused.
+        identity: Digests of class names, data and teacher; a checkpoint of others is refused.
+        epochs, steps: Of the run, and in an epoch: what the schedule was made for.
         epoch, step: The next step to make.
         seconds: Spent training, over all sessions of the run.
+        images: That were shown in the epochs done.
         rows: Metrics, one row for each epoch done.
         best: The epoch that was best on validation.
+        changes: Where the run was lengthened or its images changed.
     """
 
     fabric: Fabric
@@ -47,13 +52,17 @@ class State:
     ema: AveragedModel | None
     meter: Meter
     identity: dict[str, str]
+    epochs: int
+    steps: int
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
+    images: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
 
-    _PLAIN: ClassVar = ("epoch", "step", "seconds", "rows", "best")
+    _PLAIN: ClassVar = ("epoch", "step", "seconds", "images", "rows", "best", "changes")
 
     def _parts(self) -> dict[str, Any]:
         """Everything that has a state_dict of its own."""
@@ -74,15 +83,25 @@ class State:
             **{name: part.state_dict() for name, part in self._parts().items()},
             **{name: getattr(self, name) for name in self._PLAIN},
             **random_state(),
+            "epochs": self.epochs,
+            "steps": self.steps,
             "format": _FORMAT,
             "identity": self.identity,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint; `training.resume` says from which."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        for name in self._PLAIN:
+            setattr(self, name, state[name])
+        restore_random_state(state)
+
+    def check(self, state: dict[str, Any], *, data_may_differ: bool = False) -> None:
+        """See that a checkpoint is of the same data and teacher.
 
         Raises:
-            StkdError: It was made with other data or another teacher.
+            StkdError: It is not, or it was written by a later version.
         """
         version = state.get("format", 1)
         if version > _FORMAT:
@@ -90,13 +109,14 @@ class State:
         for what, digest in self.identity.items():
             if what == "teacher" and digest and version == 1:
                 continue  # it was a digest of the weights alone
-            if state["identity"][what] != digest:
-                raise StkdError(f"the {what} changed since this run was started; bring it back, or give another --out")
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        for name in self._PLAIN:
-            setattr(self, name, state[name])
-        restore_random_state(state)
+            if what == "data" and data_may_differ:
+                continue
+            if state["identity"].get(what, digest) != digest:
+                accept = "give --data-changed accept to go on with it as it is now, " if what == "data" else ""
+                raise StkdError(
+                    f"the {_NAMED.get(what, what)} changed since this run was started; "
+                    f"bring it back, {accept}or give another --out"
+                )
 
     def finite(self) -> bool:
         """Whether all weights are; a last step can spoil them after a loss that was still finite."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .. import losses
+from ..core.errors import StkdError
 from ..data.loader import Batch
 from ..methods import Tapped, View
 from ..teachers import LiveTeacher
@@ -14,6 +18,24 @@ from .state import State
 from .student import Student
 
 __all__ = ["Step"]
+
+
+@contextmanager
+def _one_image_said(batch: Batch) -> Iterator[None]:
+    """Say in one line that a batch is too small for a model's batch normalisation.
+
+    Raises:
+        StkdError: In place of torch's error.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if len(batch.images) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise StkdError(
+            "the student normalises over the images of a batch, and this batch is one image; give --batch-size 2 or "
+            "more"
+        ) from None
 
 
 class Step:
@@ -51,7 +73,8 @@ class Step:
     def change(self, batch: Batch, taught: Tensor | None) -> None:
         """The part of `learn` that is the device's: it reads tensors and changes tensors in place, nothing else."""
         state, fabric, optimizer = self.state, self.state.fabric, self.optimizer
-        logits = self.model(batch.images)
+        with _one_image_said(batch):
+            logits = self.model(batch.images)
         named = self._losses(batch, logits, taught)
         total: Tensor = sum(named.values(), start=torch.zeros((), device=fabric.device))
         fabric.backward(total)
@@ -80,6 +103,7 @@ class Step:
             return method.first_stage_losses(view)
         named = method.losses(view)
         if method.label_weight > 0:
-            label = losses.cross_entropy(logits, batch.targets, label_smoothing=config.label_smoothing)
+            smoothing, of_classes = config.label_smoothing, student.class_weights
+            label = losses.cross_entropy(logits, batch.targets, label_smoothing=smoothing, class_weights=of_classes)
             named = {"ce": method.label_weight * label, **named}
         return named

@@ -15,6 +15,8 @@ from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.fabric import Fabric
 from ..data import DataSet
+from ..data.class_weights import BALANCED, class_weights
+from ..data.digest import fingerprint
 from ..methods import Method
 from ..models import weights
 from ..models.class_names import places
@@ -42,7 +44,8 @@ class Student:
         fabric: Device and precision, with the state of its own gradient scaler.
         features: The features that its method looks at, if any.
         extras: Modules that its method trains beside it, if any.
-        identity: Digests of data and teacher, to which its checkpoints belong.
+        class_weights: float32 (C,), of the cross-entropy, on the device; None weighs all classes alike.
+        identity: Digests of class names, data and teacher, to which its checkpoints belong.
         fast: The module as the training step calls it.
         engines: How teacher and student are run, for the record.
     """
@@ -55,6 +58,7 @@ class Student:
     fabric: Fabric
     features: Features | None
     extras: nn.Module | None
+    class_weights: Tensor | None
     identity: dict[str, str]
     fast: nn.Module
     engines: dict[str, Any] = field(default_factory=dict)
@@ -99,10 +103,28 @@ def make_student(
     features, extras = attach(method, module, live, data, labels)
     if extras is not None and fabric.world_size > 1:
         raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
-    identity = {"data": data.fingerprint, "teacher": "" if teacher is None else teacher.fingerprint()}
+    identity = {
+        "classes": fingerprint(data.classes),
+        "data": data.fingerprint,
+        "teacher": "" if teacher is None else teacher.fingerprint(),
+    }
+    of_classes = _class_weights(config, method, data, fabric)
+    if of_classes is not None and config.class_weights != BALANCED:
+        identity["class_weights"] = fingerprint(of_classes.tolist())
     info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options, *_resizing(config))
     info.check()
-    return Student(config, method, module, info, teacher, fabric, features, extras, identity, fast=module)
+    return Student(config, method, module, info, teacher, fabric, features, extras, of_classes, identity, fast=module)
+
+
+def _class_weights(config: TrainConfig | DistillConfig, method: Method, data: DataSet, fabric: Fabric) -> Tensor | None:
+    if config.class_weights is None:
+        return None
+    of_classes = torch.from_numpy(class_weights(config.class_weights, data)).to(fabric.device)
+    if fabric.world_size > 1:
+        raise StkdError("class weights are for one device so far: --devices 1")
+    if method.label_weight == 0:
+        _log.warning("class_weights changes nothing: the method %s does not look at the labels", config.method)
+    return of_classes
 
 
 def _build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -49,6 +50,7 @@ def run_jobs(
     common_mix(jobs)  # before a directory is made
     with ExitStack() as stack:
         runs = [stack.enter_context(RunDirectory(job.config)) for job in jobs]
+        jobs = [replace(job, config=run.config) for job, run in zip(jobs, runs, strict=True)]
         results: list[Result | Diverged | None] = [
             None if run.result is None else Result(run.path, run.weights, run.result, fresh=False) for run in runs
         ]
@@ -69,11 +71,11 @@ def _learners(session: Session, runs: Sequence[RunDirectory]) -> list[Learner]:
     learners = []
     for student, run in zip(session.students, runs, strict=True):
         beside = [other.path.name for other in runs if other is not run]
-        run.record_environment(
-            {"data": session.data.fingerprint, "device": str(session.fabric.device), "beside": beside}
-        )
         learner = Learner(student, session, run)
-        learner.restore()
+        changes = learner.restore()
+        run.record_environment(
+            {"data": session.data.fingerprint, "device": str(session.fabric.device), "beside": beside, **changes}
+        )
         if beside:
             learner.separate()
         learners.append(learner)

@@ -1,0 +1,41 @@
+"""Several files of a folder, replaced together: after a kill all are the old ones, or all become the new ones."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["complete_replacement", "replaced_together"]
+
+_WRITING, _READY = ".end-unwritten", ".end"
+
+
+@contextmanager
+def replaced_together(folder: Path) -> Iterator[Path]:
+    """A folder to write files to. When it is left, they replace those of the same names in `folder`, all or none.
+
+    One rename decides: a process that is killed before it leaves the old files, and what one that is killed after it
+    has left undone, `complete_replacement` does. result.json comes last.
+    """
+    writing = folder / _WRITING
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir()
+    try:
+        yield writing
+    except BaseException:
+        shutil.rmtree(writing, ignore_errors=True)
+        raise
+    writing.rename(folder / _READY)
+    complete_replacement(folder)
+
+
+def complete_replacement(folder: Path) -> None:
+    """Put the files in place that a killed process had written whole, and drop those that it had not."""
+    shutil.rmtree(folder / _WRITING, ignore_errors=True)
+    ready = folder / _READY
+    if ready.is_dir():
+        for file in sorted(ready.iterdir(), key=lambda file: (file.name == "result.json", file.name)):
+            file.replace(folder / file.name)
+        ready.rmdir()
