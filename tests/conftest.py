@@ -40,11 +40,23 @@ PLAIN = ("--precision", "32", "--accelerator", "cpu")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command answered."""
+    """What a command answered.
+
+    Attributes:
+        code: Exit code.
+        out: Standard output.
+        err: Standard error, but for the line of each epoch.
+        epochs: The lines of epochs.
+    """
 
     code: int
     out: str
     err: str
+    epochs: list[str]
+
+
+EPOCH = re.compile(r"stkd: note: .*, epoch \d+/\d+: .*loss ")
+"""How the line of an epoch begins."""
 
 
 Stkd = Callable[..., Outcome]
@@ -95,7 +107,9 @@ def stkd(capsys: pytest.CaptureFixture[str]) -> Stkd:
         capsys.readouterr()
         code = main([str(a) for a in argv])
         out, err = capsys.readouterr()
-        return Outcome(code, out, err)
+        lines = err.splitlines(keepends=True)
+        epochs = [line for line in lines if EPOCH.match(line)]
+        return Outcome(code, out, "".join(line for line in lines if line not in epochs), epochs)
 
     return call
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from ..core.errors import Interrupted, StkdError
 from ..data.loader import Batch, TrainLoader
+from .epoch_log import EpochLog
 from .learner import Diverged, Learner
 from .progress import Bar
 from .signals import StopSignals
@@ -31,7 +32,7 @@ def train(
     Args:
         learners: One or more, with the same batches and epochs.
         loader: The batches.
-        progress: Show a progress bar.
+        progress: Show a progress bar, or where there is no terminal a line an epoch in the log.
         on_epoch: Called with each student that has ended an epoch, scored and kept; what it raises ends the training.
 
     Raises:
@@ -45,12 +46,15 @@ def train(
         StopSignals() as signals,
         Bar(title, config.epochs, steps, epoch * steps + step, shown=progress) as bar,
     ):
+        said = EpochLog(title, config.epochs, epoch) if progress and not bar.shown else None
         while (live := _live(learners)) and (epoch := min(learner.state.epoch for learner in live)) < config.epochs:
             due = [learner for learner in live if learner.state.epoch == epoch]
             _train_epoch(due, loader, signals, bar)
             _each(due, Learner.settle)
             with _kept(due):
                 _each(due, Learner.end_epoch)
+            if said is not None:
+                said.say(_live(due))
             if on_epoch is not None:
                 _each(due, on_epoch)
 
