@@ -40,7 +40,14 @@ def test_processes_share_the_last_batch_too() -> None:
 
 def test_steps_images_and_schedule_agree(tmp_path: Path) -> None:
     """Of a run: 2 epochs of 2 steps, and the learning rate ends at zero."""
-    options = {"epochs": 2, "batch_size": 64, "precision": "32", "accelerator": "cpu", "method": "ce"}
+    options = {
+        "epochs": 2,
+        "batch_size": 64,
+        "precision": "32",
+        "accelerator": "cpu",
+        "method": "ce",
+        "preflight": "off",
+    }
     kept = stkd.train("cnn2", images(127), out=tmp_path / "kept", **options)
     dropped = stkd.train("cnn2", images(127), out=tmp_path / "dropped", drop_last=True, **options)
     assert (kept.scores["images_seen"], dropped.scores["images_seen"]) == (256, 128)

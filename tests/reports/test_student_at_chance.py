@@ -8,7 +8,7 @@ import pytest
 
 import stkd
 
-SMALL = {"epochs": 2, "precision": "32", "accelerator": "cpu"}
+SMALL = {"epochs": 2, "precision": "32", "accelerator": "cpu", "preflight": "off"}
 
 
 @pytest.fixture(scope="module")

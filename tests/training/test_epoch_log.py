@@ -17,6 +17,7 @@ TIME = r"(under 1 s|\d+ s)"
 
 def test_a_line_an_epoch(tmp_path: Path, stkd: Any) -> None:
     command = ["train", "--data", "digits", "--model", "cnn2", *FLAGS, "--val-fraction", "0.2", "--eval-every", "2"]
+    command += ["--preflight", "off"]
     answer = stkd(*command, "--out", tmp_path / "run")
     assert answer.code == 0
     assert answer.err == ""
