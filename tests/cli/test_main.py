@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,24 @@ def test_list(what: str, names: set[str], stkd: Any) -> None:
     shown = stkd("list", what)
     assert shown.code == 0
     assert all(name in shown.out for name in names)
+
+
+def test_list_searches_timm_and_torchvision(stkd: Any) -> None:
+    found = [entry["name"] for entry in json.loads(stkd("list", "models", "--search", "MobileNet", "--json").out)]
+    assert {"MobileNetV2", "timm/mobilenetv3_small_100", "torchvision/mobilenet_v3_small"} <= set(found)
+    assert all("mobilenet" in name.casefold() for name in found)
+    assert found == sorted(found, key=str.casefold)
+    small = stkd("list", "models", "--search", "mobilenetv3_small")
+    assert "timm/mobilenetv3_small_100" in small.out
+    assert "torchvision/mobilenet_v3_small" in small.out
+    assert "lamb_in1k" in small.out
+    many = stkd("list", "models", "--search", "e")
+    assert len(many.out.splitlines()) < 150
+    assert re.search(r"and \d+ more", many.out)
+    nothing = stkd("list", "models", "--search", "mobilnetv3_smal")
+    assert nothing.code == 2
+    assert "mobilenet_v3_small" in nothing.err or "mobilenetv3_small" in nothing.err
+    assert stkd("list", "methods", "--search", " ").code == 2
 
 
 def test_evaluate(student_run: Path, stkd: Any) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stkd.core.errors import StkdError
 from stkd.models import create, load, read_state
 from stkd.models.checkpoints import Role
+from stkd.models.weights import classes_in
 
 State = dict[str, Tensor]
 
@@ -277,3 +278,28 @@ def test_whole_models_and_programs_get_a_line_about_the_docs(tmp_path: Path) -> 
         load(network(2), tmp_path / "traced.pt")
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     assert "## A whole model in a file\n" in page
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"class_to_idx": {"dog": 2, "ant": 0, "cat": 1}},
+        {"classes": ["ant", "cat", "dog"]},
+        {"meta": {"CLASSES": ("ant", "cat", "dog"), "epoch": 1}},
+        {"class_names": ["ant", "cat", "dog"]},
+    ],
+    ids=str,
+)
+def test_class_names_beside_the_weights(beside: dict[str, Any], tmp_path: Path) -> None:
+    torch.save({"state_dict": network().state_dict(), **beside}, tmp_path / "x.pth")
+    assert classes_in(tmp_path / "x.pth") == ("ant", "cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{}, {"classes": 10}, {"classes": [1, 2]}, {"classes": ["a", "a"]}, {"class_to_idx": {"a": 1, "b": 3}}],
+    ids=str,
+)
+def test_what_are_no_class_names(beside: dict[str, Any], tmp_path: Path) -> None:
+    torch.save({"state_dict": network().state_dict(), **beside}, tmp_path / "x.pth")
+    assert classes_in(tmp_path / "x.pth") is None

@@ -200,6 +200,17 @@ def test_weights_that_say_nothing_are_taken_by_position_and_that_is_said(
     assert not caplog.messages
 
 
+def test_class_names_in_a_checkpoint_are_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "stkd")
+    state = models.create("cnn4", num_classes=5).state_dict()
+    places = {name: i for i, name in enumerate(("emu", *reversed(CLASSES)))}
+    torch.save({"model": state, "class_to_idx": places}, tmp_path / "x.pth")
+    teacher = load_teacher("cnn4", tmp_path / "x.pth", data_set(), torch.device("cpu"))
+    assert teacher.class_map is not None
+    assert teacher.class_map.tolist() == [4, 3, 2, 1]
+    assert "by position" not in caplog.text
+
+
 def test_key_of_the_weights(tmp_path: Path) -> None:
     plain, averaged = models.create("cnn4", num_classes=4), models.create("cnn4", num_classes=4)
     torch.save({"model": plain.state_dict(), "model_ema": averaged.state_dict()}, tmp_path / "x.pth")

@@ -16,7 +16,7 @@ from ..core.errors import StkdError, unknown
 from .safe_pickle import StandIn
 from .weight_files import SECTION
 
-__all__ = ["COUNTER", "Found", "Role", "find", "find_any", "some"]
+__all__ = ["COUNTER", "Found", "Role", "find", "find_any", "named_classes", "some"]
 
 Role = Literal["model", "teacher", "student"]
 """What weights are wanted for; it tells which ones are meant in a file that holds a teacher and a student."""
@@ -165,6 +165,31 @@ def find_any(content: object, path: Path, key: str | None = None) -> dict[str, T
     if key is not None:
         found = _under(key, found, path)
     return min(found, key=lambda one: (*_preference(one, "model"), -len(one.state), one.place)).state
+
+
+def named_classes(content: object) -> tuple[str, ...] | None:
+    """Class names that a checkpoint holds beside its weights, in the order of the outputs; None where it names none.
+
+    Args:
+        content: By `stkd.models.weight_files.read_content`.
+    """
+    places = [content, *content.values()] if isinstance(content, Mapping) else []
+    for place in (place for place in places if isinstance(place, Mapping)):
+        for key, value in place.items():
+            word = str(key).lower()
+            if word in ("class_to_idx", "class_to_index", "label_to_idx") and isinstance(value, Mapping):
+                value = sorted(value, key=value.__getitem__) if _counts(value.values()) else None
+            elif word not in ("classes", "class_names", "classnames", "label_names"):
+                continue
+            names = tuple(value) if isinstance(value, list | tuple) else ()
+            if len(names) > 1 and all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+                return names
+    return None
+
+
+def _counts(values: Collection[object]) -> bool:
+    """Whether values are 0, 1, 2, ... in some order."""
+    return all(type(value) is int for value in values) and set(values) == set(range(len(values)))
 
 
 def some(names: list[str]) -> str:

@@ -92,8 +92,8 @@ class ModelInfo:
                 raise StkdError(f"{what} has {len(values)} numbers for {self.channels} channels")
         if min(self.std) <= 0:
             raise StkdError(f"std must be positive, got {list(self.std)}")
-        if type(self.crop_pct) not in (int, float) or not 0 < self.crop_pct <= 1:
-            raise StkdError(f"crop_pct is {self.crop_pct!r}; it must be a number above 0, and at most 1")
+        if type(self.crop_pct) not in (int, float) or not 0.1 <= self.crop_pct <= 1:
+            raise StkdError(f"crop_pct is {self.crop_pct!r}; it must be a number from 0.1 to 1")
         if self.interpolation not in INTERPOLATIONS:
             raise StkdError(f"interpolation is {self.interpolation!r}; it must be one of {', '.join(INTERPOLATIONS)}")
         check_keywords("options", self.options)

@@ -12,7 +12,7 @@ from .names import split_name
 
 __all__ = ["INTERPOLATIONS", "Published", "published"]
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+INTERPOLATIONS = ("bilinear", "bicubic")
 """Ways to resize an image that a model can ask for."""
 
 
@@ -75,7 +75,7 @@ def _timm(cfg: Mapping[str, Any]) -> Published:
     if names := cfg.get("label_names"):
         classes.append(_distinct(names))
     classes += _imagenet(outputs)
-    interpolation = pixels["interpolation"] if pixels["interpolation"] in INTERPOLATIONS else "bilinear"
+    interpolation = "bicubic" if pixels["interpolation"] in ("bicubic", "lanczos") else "bilinear"
     mean, std = tuple(map(float, pixels["mean"])), tuple(map(float, pixels["std"]))
     return Published(
         *(int(pixels["input_size"][-1]), mean, std, min(float(pixels["crop_pct"]), 1.0), interpolation, outputs),

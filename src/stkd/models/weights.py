@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from ..core.errors import StkdError
 from ..core.files import disk_full, write_atomic
-from .checkpoints import COUNTER, Found, Role, find, find_any, some
+from .checkpoints import COUNTER, Found, Role, find, find_any, named_classes, some
 from .registry import models
 from .taps import classifier
 from .weight_files import read_content
 
-__all__ = ["load", "read_state", "save"]
+__all__ = ["classes_in", "load", "read_state", "save"]
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +113,16 @@ def read_state(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
     """
     path = Path(path)
     return find_any(read_content(path), path, key)
+
+
+def classes_in(path: str | Path) -> tuple[str, ...] | None:
+    """Class names that a checkpoint holds beside its weights ("class_to_idx", "classes"), in the order of its outputs.
+
+    Raises:
+        StkdError: As for `read_state`.
+    """
+    path = Path(path)
+    return None if path.suffix == ".safetensors" else named_classes(read_content(path))
 
 
 def _head(module: nn.Module) -> tuple[str, ...]:

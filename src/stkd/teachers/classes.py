@@ -10,6 +10,7 @@ from ..core.errors import StkdError
 from ..models.class_names import places, same, spelt_alike
 from ..models.files import find_weights, read_info
 from ..models.published import published
+from ..models.weights import classes_in
 from .cache import need_header
 
 __all__ = ["classes_of_teacher", "positions", "read_classes"]
@@ -29,14 +30,16 @@ def classes_of_teacher(config: DistillConfig, data: str) -> tuple[str, ...]:
         return need_header(config.teacher_cache).classes
     if config.teacher_classes is not None:
         return read_classes(config.teacher_classes)
-    info = read_info(find_weights(config.teacher_weights)) if config.teacher_weights is not None else None
-    if info is None and config.teacher_pretrained and config.teacher is not None:
-        known = published(config.teacher)
-        if known is not None and (names := known.names_for(())) is not None:
-            return names
-    if info is None:
+    names: tuple[str, ...] | None = None
+    if config.teacher_weights is not None:
+        file = find_weights(config.teacher_weights)
+        info = read_info(file)
+        names = classes_in(file) if info is None else info.classes
+    elif config.teacher_pretrained and config.teacher is not None and (known := published(config.teacher)) is not None:
+        names = known.names_for(())
+    if names is None:
         raise StkdError(f"{data} names no classes and neither do the teacher's weights; give --teacher-classes FILE")
-    return info.classes
+    return names
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

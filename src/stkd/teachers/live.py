@@ -86,8 +86,7 @@ class LiveTeacher:
             images = images * self._renormalise[0] + self._renormalise[1]
         side = self.info.size
         if images.shape[-2:] != (side, side):
-            mode = "bicubic" if self.info.interpolation in ("bicubic", "lanczos") else "bilinear"
-            images = F.interpolate(images, size=(side, side), mode=mode, antialias=True)
+            images = F.interpolate(images, size=(side, side), mode=self.info.interpolation, antialias=True)
         return images
 
     def fingerprint(self) -> str:

@@ -70,7 +70,8 @@ def load_teacher(
     if info is not None and info.model not in (name, recorded):
         raise StkdError(f"the teacher's weights are of {info.model}, not of {name}; give --teacher {info.model}")
     known = info if info is not None else published(name) if pretrained and file is None else None
-    own = _classes(name, known, classes, data)
+    named = weights.classes_in(file) if file is not None and info is None and classes is None else None
+    own = named or _classes(name, known, classes, data)
     pixels = known if known is not None else data
     channels = len(pixels.mean)
     size = size or pixels.size
@@ -85,7 +86,7 @@ def load_teacher(
     if file is not None:
         weights.load(module, file, role="teacher", key=key)
         if info is None:
-            _say_what_is_assumed(file, data, classes, mean or std)
+            _say_what_is_assumed(file, data, classes or named, mean or std)
     mean, std = mean or pixels.mean, std or pixels.std
     resizing = (known.crop_pct, known.interpolation) if known is not None else ()
     return LiveTeacher(module, ModelInfo(name, own, channels, size, mean, std, options, *resizing), data, device)
@@ -120,10 +121,10 @@ def _classes(
     return names
 
 
-def _say_what_is_assumed(file: Path, data: DataSet | ModelInfo, classes: Path | None, normalised: object) -> None:
+def _say_what_is_assumed(file: Path, data: DataSet | ModelInfo, classes: object, normalised: object) -> None:
     """Of weights that do not say what they are for."""
     said = []
-    if classes is None:
+    if not classes:
         said.append("its outputs are the data's classes by position (else: --teacher-classes FILE)")
     if not normalised:
         shown = [round(value, 3) for value in (*data.mean, *data.std)]

@@ -153,14 +153,15 @@ def _build(
         recorded = models.recorded_name(asked.name, asked.options)
     if asked.weights is not None:
         file = find_weights(asked.weights)
-        held = read_info(file)
+        info = read_info(file)
+        held = weights.classes_in(file) if info is None else info.classes
         weights.load(
             module,
             file,
             role="student" if isinstance(config, DistillConfig) else "model",
             key=asked.key,
             new_head=True,
-            rows=places(held.classes, data.classes) if held is not None else None,
+            rows=places(held, data.classes) if held is not None else None,
         )
     return module, *recorded
 

@@ -16,14 +16,17 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     kinds = Literal["methods", "models", "data", "recipes", "comparisons"]
     parser.add_argument("what", type=kinds, metavar="WHAT", help="methods, models, data, recipes or comparisons")
+    parser.add_argument(
+        "--search", metavar="TEXT", help="only names with this text; models: also timm's and torchvision's"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: Namespace) -> int:
     """Print the entries."""
-    from ..catalogue import catalogue
+    from ..catalogue import catalogue, searched
 
-    entries = catalogue(args.what)
+    entries = catalogue(args.what) if args.search is None else searched(args.what, args.search)
     if args.json:
         print(json.dumps(entries))
         return 0

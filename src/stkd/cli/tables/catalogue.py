@@ -9,6 +9,9 @@ from rich.text import Text
 
 __all__ = ["show_catalogue"]
 
+MOST = 40
+"""Entries that are shown; more would roll off the screen."""
+
 
 def show_catalogue(entries: list[dict[str, str]]) -> None:
     """Print a line for each entry.
@@ -19,6 +22,10 @@ def show_catalogue(entries: list[dict[str, str]]) -> None:
     table = Table(box=box.SIMPLE)
     for name in entries[0]:
         table.add_column(name, no_wrap=name == "name", overflow="fold")
-    for entry in entries:
+    shown = entries[:MOST] if len(entries) > MOST + 1 else entries
+    for entry in shown:
         table.add_row(*map(Text, entry.values()))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if len(shown) < len(entries):
+        console.print(f"  and {len(entries) - len(shown)} more: search for a longer part of the name, or give --json")
