@@ -13,6 +13,7 @@ from .core.config import CacheConfig, CheckConfig, DataOptions, DistillConfig, R
 from .core.errors import StkdError
 from .core.options import checked
 from .data import DataSet
+from .data.selection import data_of
 from .methods.selection import method_of, mix_of
 from .models.files import ModelInfo
 from .preflight import Report
@@ -267,6 +268,7 @@ def run_check(config: CheckConfig, *, data: DataSet | None = None, teacher: nn.M
     if teacher is None and not (config.teacher or config.teacher_weights or config.teacher_cache):
         mixed = mix_of(config, method_of(config)).active
         config = dataclasses.replace(config, method="mixup" if mixed else "ce")
+    data = data or data_of(dataclasses.replace(config, skip_bad=True))  # broken files are a finding
     with open_session([Job.of(config)], data=data, teacher=teacher, students=bool(config.student)) as session:
         report = preflight_check(session.subject)
     if config.save is not None:

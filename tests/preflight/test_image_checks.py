@@ -83,7 +83,7 @@ def test_broken_files_are_counted_together(tmp_path: Path, make_data: Make, make
     data = with_files(make_data(classes=2), tmp_path, train, test)
     (finding,) = found(make_subject(data), "broken-files")
     assert finding.level == "error"
-    assert "4 image files cannot be decoded ('train/2.png', 'train/4.png', 'train/6.png' ...)" in finding.message
+    assert "4 broken image files ('train/2.png', 'train/4.png', 'train/6.png' ...)" in finding.message
     assert "--skip-bad true" in finding.message
     assert len(finding.names) == 4
     (skipped,) = found(make_subject(data, skip_bad=True), "broken-files")
@@ -125,11 +125,11 @@ def test_files_that_were_not_looked_at_are_said(tmp_path: Path, make_data: Make,
 @pytest.mark.parametrize(
     ("folders", "words"),
     [
-        ({"train": {"cat": 3, "masks": 3}}, "do not look like one ('masks')"),
+        ({"train": {"cat": 3, "masks": 3}}, "1 class folder with an unusual name ('masks')"),
         ({"train": {"cat": 3, "Cat ": 3}}, "'Cat ' and 'cat'"),
         ({"train": {"caf\u00e9": 3, "cafe\u0301": 3}}, "'cafe\\u0301' and 'caf\\xe9'"),
         ({"train": {"cat": 3, "\ufeffcat": 2}}, "'cat' and '\\ufeffcat'"),
-        ({"train": {"cat": 3, "dog": 0}}, "1 class folders have no images ('train/dog')"),
+        ({"train": {"cat": 3, "dog": 0}}, "1 class folder without images ('train/dog')"),
     ],
 )
 def test_folders_that_look_like_no_class(
@@ -149,7 +149,7 @@ def test_ordinary_folders_say_nothing(make_data: Make, make_subject: Make) -> No
 def test_files_left_are_counted_with_the_reason(make_data: Make, make_subject: Make) -> None:
     listing = Listing(Path("x"), {"train": {"a": 1}}, {"no ending": tuple("abcd"), "zero bytes": ("e",)})
     first, second = found(make_subject(make_data(listing=listing)), "files-left")
-    assert first.message == "4 files are not taken ('a', 'b', 'c' ...): no ending"
+    assert first.message == "4 files not taken ('a', 'b', 'c' ...): no ending"
     assert (second.level, list(second.names)) == ("warning", ["e"])
 
 
@@ -165,7 +165,7 @@ def test_classes_that_a_split_lacks_are_a_warning(make_data: Make, make_subject:
     data = make_data(classes=3)
     (finding,) = found(make_subject(replace(data, test=bright(2, 5))), "balance")
     assert finding.level == "warning"
-    assert "1 classes of train have no test images ('c2')" in finding.message
+    assert "1 class of train without test images ('c2')" in finding.message
 
 
 def test_extreme_imbalance_is_a_note(make_data: Make, make_subject: Make) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["LEVELS", "Finding", "Level", "Report", "quoted"]
+__all__ = ["LEVELS", "Finding", "Level", "Report", "counted", "quoted"]
 
 Level = Literal["error", "warning", "note"]
 """An error stops a training in every mode but "off", a warning in mode "strict", a note never."""
@@ -56,6 +56,11 @@ class Report:
             finding["names"] = list(finding["names"])
             finding["file"] = finding["file"] and finding["file"][0]
         return {"seconds": round(self.seconds, 1), "facts": dict(self.facts), "findings": findings}
+
+
+def counted(number: int, thing: str, plural: str = "") -> str:
+    """A number of things, for a message: "1 file", "2,000 files"."""
+    return f"{number:,} {thing if number == 1 else plural or thing + 's'}"
 
 
 def quoted(names: Sequence[str], most: int = 3) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...data import UNLABELLED
-from ..finding import Finding, quoted
+from ..finding import Finding, counted, quoted
 from ..subject import Subject, checks
 
 _EXTREME = 50
@@ -46,7 +46,7 @@ def balance(subject: Subject) -> Iterator[Finding]:
             if own.any() and lacking:
                 yield Finding(
                     "warning",
-                    f"{len(lacking)} classes of {other} have no {name} images ({quoted(lacking)}); add some, or remove "
-                    f"the classes from {other}",
+                    f"{counted(len(lacking), 'class', 'classes')} of {other} without {name} images ({quoted(lacking)}); add some, "
+                    f"or remove the classes from {other}",
                     lacking,
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..finding import Finding, quoted
+from ..finding import Finding, counted, quoted
 from ..subject import Subject, checks
 
 
@@ -17,7 +17,7 @@ def broken_files(subject: Subject) -> Iterator[Finding]:
         skipped = subject.config.skip_bad
         yield Finding(
             "warning" if skipped else "error",
-            f"{len(names)} image files cannot be decoded ({quoted(names)}); "
+            f"{counted(len(names), 'broken image file')} ({quoted(names)}); "
             + ("they are skipped" if skipped else "mend or delete them, or skip them with --skip-bad true"),
             [images.broken[name] for name in names],
         )

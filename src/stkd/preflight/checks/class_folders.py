@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..finding import Finding, quoted
+from ..finding import Finding, counted, quoted
 from ..subject import Subject, checks
 
 _ODD = re.compile(
@@ -28,8 +28,8 @@ def class_folders(subject: Subject) -> Iterator[Finding]:
     if odd:
         yield Finding(
             "warning",
-            f"{len(odd)} folders are taken as classes and do not look like one ({quoted(odd)}); move them out of the "
-            "data set if they hold something else",
+            f"{counted(len(odd), 'class folder')} with an unusual name ({quoted(odd)}); move out of the data set what is "
+            "no class",
             odd,
         )
     alike = defaultdict(list)
@@ -39,15 +39,17 @@ def class_folders(subject: Subject) -> Iterator[Finding]:
     if same:
         yield Finding(
             "warning",
-            f"{len(same)} classes have several folders whose names differ only by blanks, case or the form of their "
-            f"letters ({'; '.join(' and '.join(map(ascii, names)) for names in same[:2])}); join them if they are one",
+            f"{counted(len(same), 'name')} of classes spelt in several ways, by blanks, case or the form of letters "
+            f"({'; '.join(' and '.join(map(ascii, names)) for names in same[:2])}); join them if they are one",
             [ascii(name) for names in same for name in names],
         )
     parts = listing.folders.items()
     empty = sorted({f"{part}/{name}" for part, folders in parts for name, images in folders.items() if images == 0})
     if empty:
         yield Finding(
-            "warning", f"{len(empty)} class folders have no images ({quoted(empty)}); fill or remove them", empty
+            "warning",
+            f"{counted(len(empty), 'class folder')} without images ({quoted(empty)}); fill or remove them",
+            empty,
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data import UNLABELLED, Split
-from ..finding import Finding, quoted
+from ..finding import Finding, counted, quoted
 from ..image_records import SplitRecords
 from ..near_copies import near_pairs
 from ..subject import Subject, checks
@@ -76,7 +76,7 @@ def _in_two_classes(
         listed = [f"{every[i]} = {every[j]}" for i, j in zip(a[twice], b[twice], strict=True)]
         yield Finding(
             "warning",
-            f"{len(listed)} images are in two classes ({quoted(listed, 2)}); keep each in the right one",
+            f"{counted(len(listed), 'image')} in two classes ({quoted(listed, 2)}); keep each in the right one",
             listed,
         )
 

@@ -22,6 +22,8 @@ def length(subject: Subject) -> Iterator[Finding]:
     """Count the steps, and estimate time and disk."""
     config = subject.config
     steps = config.epochs * subject.loader.steps
+    if not subject.students and subject.teacher is None:
+        return
     if subject.mix.active and not subject.mix.beside and (steps < _STEPS or config.epochs < _EPOCHS):
         instead = "--method kd" if isinstance(config, DistillConfig) else "--method ce"
         yield Finding(
