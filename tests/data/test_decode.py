@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from timm.data import create_transform
 
 from stkd.core.errors import StkdError
-from stkd.data.decode import decode, image_suffixes, pixel_size, resize_square
+from stkd.data.decode import decode, decode_square, image_suffixes, pixel_size, resize_square, why_broken
 
 GREY = np.linspace(0, 255, 30).astype(np.uint8).reshape(5, 6)
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
@@ -190,4 +191,44 @@ def test_resize_square_has_the_size_and_keeps_constants(height: int, width: int,
 
 
 def test_extreme_aspect_costs_nothing() -> None:
-    assert resize_square(torch.zeros(3, 1, 200_000, dtype=torch.uint8), 224).shape == (3, 224, 224)
+    image = torch.zeros(3, 1, 200_000, dtype=torch.uint8)
+    assert resize_square(image, 224).shape == resize_square(image, 224, 0.875).shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize(("crop_pct", "interpolation"), [(0.875, "bicubic"), (0.95, "bilinear"), (0.9, "lanczos")])
+@pytest.mark.parametrize("shape", [(150, 200), (300, 180), (40, 50)])
+def test_evaluation_sees_what_timm_shows(
+    tmp_path: Path, shape: tuple[int, int], crop_pct: float, interpolation: str
+) -> None:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    image = small.resize(shape[::-1], Image.Resampling.BICUBIC)
+    image.save(path := tmp_path / "a.png")
+    bicubic = interpolation.replace("lanczos", "bicubic")
+    transform = create_transform(64, crop_pct=crop_pct, interpolation=bicubic, mean=(0,) * 3, std=(1,) * 3)
+    expected = transform(image) * 255
+    found = decode_square(path, 3, 64, crop_pct, interpolation).float()
+    assert (found - expected).abs().max() <= 2  # Pillow's rounding
+    assert (decode_square(path, 3, 64).float() - expected).abs().mean() > 8
+
+
+def test_why_a_file_is_broken(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "good.jpg", quality=95)
+    content = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "short.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.png").write_text("no image")
+    assert why_broken(tmp_path / "good.jpg") is None
+    assert "is broken or no image (" in (why_broken(tmp_path / "short.jpg") or "")
+    assert why_broken(tmp_path / "text.png") == "is broken or no image (its format is not known)"
+    assert why_broken(tmp_path / "none.png") == "cannot be read (No such file or directory)"
+
+
+def test_heic_photos(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    image = Image.new("RGB", (64, 48), (200, 100, 50))
+    pillow_heif.from_pillow(image).save(tmp_path / "a.heic", quality=95)
+    assert ".heic" in image_suffixes()
+    found = decode(tmp_path / "a.heic", 3)
+    assert found.shape == (3, 48, 64)
+    assert (found.float().mean((1, 2)) - torch.tensor([200.0, 100, 50])).abs().max() < 4

@@ -13,7 +13,17 @@ from ..core.errors import StkdError
 from .base import UNLABELLED, DataSet, ImageFiles, Interpolation, Listing, Request, Split, sources
 from .digest import fingerprint
 
-__all__ = ["UNLABELLED", "DataSet", "ImageFiles", "Listing", "Request", "Split", "open_data", "sources"]
+__all__ = [
+    "UNLABELLED",
+    "DataSet",
+    "ImageFiles",
+    "Interpolation",
+    "Listing",
+    "Request",
+    "Split",
+    "open_data",
+    "sources",
+]
 
 
 def open_data(

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import StkdError
-from .base import Interpolation
 
 try:
     import simplejpeg
@@ -159,7 +158,7 @@ def decode(path: Path, channels: int) -> Tensor:
 
 
 def decode_square(
-    path: Path, channels: int, size: int, crop_pct: float = 1.0, interpolation: Interpolation = "bilinear"
+    path: Path, channels: int, size: int, crop_pct: float = 1.0, interpolation: str = "bilinear"
 ) -> Tensor:
     """Bring an image file to the square that evaluation sees; see `resize_square`.
 
@@ -173,7 +172,7 @@ def decode_square(
         BrokenImage: As `decode`.
     """
     image = open_image(path)
-    reduction = min(image.height, image.width) / _resized_side(size, crop_pct) / 2
+    reduction = min(image.height, image.width) / _shorter_side(size, crop_pct) / 2
     return resize_square(image.pixels(channels, reduction), size, crop_pct, interpolation)
 
 
@@ -228,54 +227,63 @@ def pixel_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def resize_square(image: Tensor, size: int, crop_pct: float = 1.0, interpolation: Interpolation = "bilinear") -> Tensor:
+def resize_square(image: Tensor, size: int, crop_pct: float = 1.0, interpolation: str = "bilinear") -> Tensor:
     """The square of an image that evaluation sees: its shorter side resized to `size / crop_pct`, the centre cut out.
 
-    The middle square is cut out first: the same picture, but an image of 1 x 50,000 pixels costs nothing.
+    By default the middle square is cut out first: the same picture to half a pixel, for less work. Otherwise it is done
+    in timm's order and with its rounding, since published figures are of exactly these pixels.
 
     Args:
         image: uint8 (C, H, W) or (N, C, H, W).
         size: Side of the result in pixels.
         crop_pct: Share of the shorter side that the result shows, in (0, 1].
-        interpolation: How it is resized, always with antialiasing.
+        interpolation: "bilinear", or "bicubic", which also stands in for Lanczos; always with antialiasing.
 
     Returns:
         uint8 tensor (..., C, size, size).
     """
     height, width = image.shape[-2:]
-    side, whole = min(height, width), _resized_side(size, crop_pct)
-    square = resized_crop(image, (height - side) // 2, (width - side) // 2, side, side, whole, interpolation)
-    start = round((whole - size) / 2)
-    return square[..., start : start + size, start : start + size].contiguous()
+    side = min(height, width)
+    if crop_pct == 1 and interpolation == "bilinear":
+        return resized_crop(image, (height - side) // 2, (width - side) // 2, side, side, size).contiguous()
+    shorter = _shorter_side(size, crop_pct)
+    top, left = max(0, height - _LONGEST * side) // 2, max(0, width - _LONGEST * side) // 2
+    image = image[..., top : height - top, left : width - left]
+    height, width = image.shape[-2:]
+    image = resized(image, int(shorter * height / side), int(shorter * width / side), interpolation)
+    top, left = (round((length - size) / 2) for length in image.shape[-2:])
+    return image[..., top : top + size, left : left + size].contiguous()
 
 
-def _resized_side(size: int, crop_pct: float) -> int:
-    return math.floor(size / crop_pct)  # as timm rounds it
+_LONGEST = 4
+"""Of an image that is longer, in shorter sides, the middle is resized: one of 1 x 50,000 pixels costs nothing."""
 
 
-def resized_crop(
-    image: Tensor, top: int, left: int, height: int, width: int, size: int, interpolation: Interpolation = "bilinear"
-) -> Tensor:
-    """Crop a box and resize it, with antialiasing.
+def _shorter_side(size: int, crop_pct: float) -> int:
+    return math.floor(size / crop_pct)
+
+
+def resized_crop(image: Tensor, top: int, left: int, height: int, width: int, size: int) -> Tensor:
+    """Crop a box and resize it, linearly with antialiasing.
 
     Args:
         image: uint8 (C, H, W) or (N, C, H, W).
         top, left, height, width: The box, in pixels.
         size: Side of the result in pixels.
-        interpolation: How it is resized.
 
     Returns:
         uint8 tensor (..., C, size, size), in the image's order of memory.
     """
     image = image[..., top : top + height, left : left + width]
-    return image if height == width == size else resized(image, size, size, interpolation)
+    return image if height == width == size else resized(image, size, size)
 
 
-def resized(image: Tensor, height: int, width: int, interpolation: Interpolation = "bilinear") -> Tensor:
+def resized(image: Tensor, height: int, width: int, interpolation: str = "bilinear") -> Tensor:
     """An image uint8 (C, H, W), or (N, C, H, W), in another size, with antialiasing."""
     # placed here, the new dimension keeps channels last in memory, which torch resizes twice as fast
     batch = image if image.ndim == 4 else image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
-    batch = functional.interpolate(batch, (height, width), mode=interpolation, antialias=True)
+    mode = "bicubic" if interpolation in ("bicubic", "lanczos") else "bilinear"
+    batch = functional.interpolate(batch, (height, width), mode=mode, antialias=True)
     return batch if image.ndim == 4 else batch[0]
 
 

@@ -41,10 +41,11 @@ def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[d
     if opened.teacher is not None:
         models["teacher"] = opened.teacher
     scale, shift = affine(info.mean, info.std, opened.device)
+    view = (info.channels, info.size, info.crop_pct, info.interpolation)
     rows: list[dict[str, Any]] = []
     for start in range(0, len(images), _CHUNK):
         paths = images[start : start + _CHUNK]
-        pixels = torch.stack([decode_square(path, info.channels, info.size) for path in paths]).float()
+        pixels = torch.stack([decode_square(path, *view) for path in paths]).float()
         with torch.no_grad():
             answers = {role: model(pixels * scale + shift).softmax(1) for role, model in models.items()}
         for i, path in enumerate(paths):

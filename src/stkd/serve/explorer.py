@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import StkdError
-from ..data import DataSet, open_data
+from ..data import DataSet, Interpolation, open_data
 from ..data.decode import decode_square
 from ..data.loader import affine, eval_batches
 from ..data.splits import take
@@ -91,7 +91,9 @@ class Explorer:
         self.latency_ms = {w: latency(m, self.info.channels, self.info.size, 1) for w, m in self.models.items()}
         self.examples: list[tuple[Pixels, str]] = []
         if data is not None:
-            self.examples = self._examples(open_data(data, image_size=self.info.size))
+            how: Interpolation = "bilinear" if self.info.interpolation == "bilinear" else "bicubic"
+            size, crop_pct = self.info.size, self.info.crop_pct
+            self.examples = self._examples(open_data(data, image_size=size, crop_pct=crop_pct, interpolation=how))
         elif opened.config is not None:
             try:
                 self.examples = self._examples(opened.data)
@@ -110,7 +112,8 @@ class Explorer:
             StkdError: A file cannot be decoded.
         """
         weights = shares(others)
-        pixels = torch.stack([decode_square(p, self.info.channels, self.info.size) for p in images]).float()
+        view = (self.info.channels, self.info.size, self.info.crop_pct, self.info.interpolation)
+        pixels = torch.stack([decode_square(path, *view) for path in images]).float()
         mixed, _ = mix_images(pixels, Parts(torch.arange(len(images))[None], torch.tensor([weights])))
         scale, shift = affine(self.info.mean, self.info.std, mixed.device)
         with torch.no_grad():

@@ -21,7 +21,6 @@ from ..methods import Method
 from ..models import weights
 from ..models.class_names import places
 from ..models.files import ModelInfo, find_weights, read_info
-from ..models.published import published
 from ..teachers import LiveTeacher, Teacher
 from ..teachers.selection import check_fit
 from .features import Features, attach
@@ -111,7 +110,8 @@ def make_student(
     of_classes = _class_weights(config, method, data, fabric)
     if of_classes is not None and config.class_weights != BALANCED:
         identity["class_weights"] = fingerprint(of_classes.tolist())
-    info = ModelInfo(name, data.classes, data.channels, data.size, data.mean, data.std, options, *_resizing(config))
+    seen = (data.channels, data.size, data.mean, data.std, options, data.crop_pct, data.interpolation)
+    info = ModelInfo(name, data.classes, *seen)
     info.check()
     return Student(config, method, module, info, teacher, fabric, features, extras, of_classes, identity, fast=module)
 
@@ -164,13 +164,6 @@ def _build(
             rows=places(held, data.classes) if held is not None else None,
         )
     return module, *recorded
-
-
-def _resizing(config: TrainConfig | DistillConfig) -> tuple[float, str] | tuple[()]:
-    """Crop and interpolation of published weights that a student starts from."""
-    asked = _asked(config)
-    known = published(asked.name) if asked.pretrained else None
-    return () if known is None else (known.crop_pct, known.interpolation)
 
 
 @dataclass(frozen=True)
