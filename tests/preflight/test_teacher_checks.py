@@ -47,7 +47,7 @@ def test_a_teacher_at_chance_is_an_error(
 def test_a_weak_teacher_is_not_at_chance(
     make_data: Callable[..., DataSet], make_subject: Callable[..., Subject]
 ) -> None:
-    subject = make_subject(make_data(), Reader(10, mistakes=0.6))
+    subject = make_subject(make_data(), Reader(10, mistakes=0.4))
     assert not check(subject).of("error")
 
 

@@ -28,8 +28,8 @@ def class_folders(subject: Subject) -> Iterator[Finding]:
     if odd:
         yield Finding(
             "warning",
-            f"{counted(len(odd), 'class folder')} with an unusual name ({quoted(odd)}); move out of the data set what is "
-            "no class",
+            f"{counted(len(odd), 'class folder')} with an unusual name ({quoted(odd)}); move out of the data set "
+            "what is no class",
             odd,
         )
     alike = defaultdict(list)
