@@ -46,7 +46,7 @@ def balance(subject: Subject) -> Iterator[Finding]:
             if own.any() and lacking:
                 yield Finding(
                     "warning",
-                    f"{counted(len(lacking), 'class', 'classes')} of {other} without {name} images ({quoted(lacking)}); "
-                    f"add some, or remove the classes from {other}",
+                    f"{counted(len(lacking), 'class', 'classes')} of {other} without {name} images "
+                    f"({quoted(lacking)}); add some, or remove the classes from {other}",
                     lacking,
                 )
