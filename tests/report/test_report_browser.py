@@ -185,7 +185,7 @@ def test_a_phone_scrolls_down_only(visit: Any, report: Path, evil_report: Path) 
     width = 320  # of the narrowest phones
     for path in (report, evil_report):
         page = visit(path, viewport={"width": width, "height": 700}).page
-        page.evaluate("drawAll()")
+        page.evaluate("boxes.forEach(draw)")
         page.locator(".plot .main-svg").last.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -214,7 +214,7 @@ def test_everything_has_a_name_and_a_place(visit: Any, report: Path) -> None:
 
 def test_a_run_with_odd_class_names_opens(visit: Any, evil_report: Path) -> None:
     page = visit(evil_report).page
-    page.evaluate("drawAll()")
+    page.evaluate("boxes.forEach(draw)")
     page.locator(".plot .main-svg").last.wait_for()
     assert page.locator("#robustness .plot .main-svg").count() > 0
     assert page.locator("#foreign .plot").count() == 3

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stkd.report.plots.curves import Point, curves, dots, pareto, tradeoff
-from stkd.report.plots.predictions import class_changes, heat_map, reliability
+from stkd.report.plots.predictions import class_changes, confusion_map, heat_map, reliability
 from stkd.report.plots.robustness import (
     by_corruption,
     by_severity,
@@ -35,6 +35,7 @@ FIGURES: dict[str, Callable[[], Any]] = {
     ),
     "reliability": lambda: reliability({"kd": BINS}, STYLES),
     "heat map": lambda: heat_map("kd", [[0.8, 0.2], [None, None]], ["a", "b"]),
+    "confusion": lambda: confusion_map("kd", [[8, 2], [0, 0]], ["a", "b"]),
     "changes": lambda: class_changes([str(i) for i in range(50)], [i / 50 - 0.5 for i in range(50)], "kd minus alone"),
     "by severity": lambda: by_severity({"alone": [0.9, 0.5], "kd": [0.8, 0.6]}, STYLES),
     "by corruption": lambda: by_corruption({"kd": {"glass_blur": [0.4, 0.2], "fog": [0.6, 0.2]}}, STYLES),
@@ -109,3 +110,29 @@ def test_contrast_of_graphics_is_three_to_one(colour: str, paper: str) -> None:
 
     light, dark = sorted((luminance(colour), luminance(paper)), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def test_bins_of_few_images_are_pale_and_joined_to_nothing() -> None:
+    few = [*BINS, {"confidence": 0.5, "accuracy": 1.0, "count": 1}]
+    _, joined, pale = reliability({"kd": few}, STYLES).data
+    assert (joined.mode, joined.x) == ("lines+markers", (0.3, 0.9))
+    assert (pale.mode, pale.x, pale.opacity, pale.showlegend) == ("markers", (0.5,), 0.35, False)
+    assert pale.text == ("1 image",)
+    (_, alone) = reliability({"kd": few[2:]}, STYLES).data
+    assert alone.showlegend  # where it is all that there is
+
+
+@pytest.mark.parametrize(("epochs", "step"), [(3, 1), (10, 1), (30, 5), (300, None)])
+def test_epochs_are_counted_in_whole_numbers(epochs: int, step: int | None) -> None:
+    rows = [{"epoch": i + 1, "test_top1": 0.5} for i in range(epochs)]
+    assert curves({"kd": [rows]}, "test_top1", "test accuracy", STYLES).layout.xaxis.dtick == step
+
+
+def test_ticks_of_changes_show_halves_of_points() -> None:
+    assert "~" in FIGURES["changes"]().layout.xaxis.tickformat
+
+
+def test_a_confusion_is_shares_of_the_true_class_without_the_right_answers() -> None:
+    (heat,) = confusion_map("kd", [[6, 2], [0, 0]], ["a", "<b>"]).data
+    assert list(map(list, heat.z)) == [[None, 0.25], [None, None]]
+    assert "<b>" not in str(heat.x)

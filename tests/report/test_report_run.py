@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,56 @@ def test_page_of_a_model_trained_alone(teacher_run: Path) -> None:
     page = write_report(teacher_run).read_text()
     assert "The model cnn4 was trained alone with the method ce" in page
     assert "Where they disagree" not in page
+
+
+def test_sentences_are_true_of_the_run(student_run: Path, teacher_run: Path, tmp_path: Path) -> None:
+    """kd trains on real images, stkd on mixed ones; a model alone has no teacher to share anything with."""
+    kd = tmp_path / "kd"
+    command = [
+        "distill",
+        "--data",
+        "digits",
+        "--teacher-weights",
+        str(teacher_run),
+        "--student",
+        "cnn2",
+        "--epochs",
+        "1",
+    ]
+    assert main([*command, "--method", "kd", "--out", str(kd), "--accelerator", "cpu", "--precision", "32"]) == 0
+    pages = {run: " ".join(write_report(run).read_text().split()) for run in (student_run, kd, teacher_run)}
+    said = {
+        "mixed as in training": {student_run},
+        "virtual samples, as the student was trained on.": {student_run},
+        "was trained on real images and has seen no mixed ones": {kd},
+        "virtual samples, as the student was not trained on.": {kd},
+        "On virtual samples, train accuracy counts": {student_run},
+        "This is what a teacher can hand over": {student_run, kd},
+        "agreement is with the teacher": {student_run, kd},
+    }
+    assert {words: {run for run, page in pages.items() if words in page} for words in said} == said
+
+
+def test_a_student_of_a_cache_was_taught_by_its_teacher(teacher_run: Path, tmp_path: Path) -> None:
+    flags = ["--data", "digits", "--epochs", "1", "--train-images", "100", "--accelerator", "cpu", "--precision", "32"]
+    cache, run = tmp_path / "cache", tmp_path / "run"
+    assert main(["cache", *flags, "--teacher-weights", str(teacher_run), "--out", str(cache)]) == 0
+    assert main(["distill", *flags, "--student", "cnn2", "--teacher-cache", str(cache), "--out", str(run)]) == 0
+    assert "was taught by the teacher cnn4 with the method stkd" in (run / "README.md").read_text()
+    assert "was taught by the teacher cnn4 with the method stkd" in write_report(run).read_text()
+
+
+def test_every_class_is_listed_with_its_interval(student_run: Path) -> None:
+    page = write_report(student_run).read_text()
+    evaluation = current_evaluation(student_run)
+    section = page[page.index('id="classes"') : page.index('id="disagreement"')]
+    for name, images, (low, high) in zip(
+        evaluation["classes"], evaluation["class_images"], evaluation["class_interval"], strict=True
+    ):
+        row = re.search(rf'scope="row">{name}</th>.*?</tr>', section, re.DOTALL)
+        assert row is not None
+        assert f">{images}<" in row[0]
+        assert f">{100 * low:.1f} to {100 * high:.1f}<" in row[0]
 
 
 def test_scores_on_the_page_are_those_of_the_run(student_run: Path) -> None:
@@ -146,13 +197,14 @@ def test_the_command_repeats_the_options(student_run: Path) -> None:
     assert "--batch-size" not in command
 
 
-def test_card_says_how_to_load_the_model(student_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_card_says_how_to_load_the_model(student_run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (student_run / "README.md").read_text()
     assert "# cnn2 on digits" in text
     result = json.loads((student_run / "result.json").read_text())
     assert f"| test | {result['test']['top1']:.2%} |" in text
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
+    shutil.copy(pictures / "cat" / "0.png", student_run / "IMAGE")
     monkeypatch.chdir(student_run)
     names: dict[str, object] = {}
     exec(code[1], names)

@@ -11,7 +11,7 @@ from ..mixing import Mix
 from .base import Augment, DataSet
 from .loader import TrainLoader
 
-__all__ = ["describe_samples", "make_loader"]
+__all__ = ["describe_images", "describe_samples", "make_loader"]
 
 
 def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> TrainLoader:
@@ -45,6 +45,11 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         "drop_last": config.drop_last or full,
         "data_seed": config.sampling_seed,
     }
+
+
+def describe_images(data: DataSet) -> str:
+    """The training images in words, for messages and records."""
+    return f"{len(data.train):,} training images of {data.name}, {data.size} x {data.size} pixels"
 
 
 def _augmentation(config: RunConfig, data: DataSet) -> Augment:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from .calibration import ReliabilityBin, calibration_error, fit_temperature, reliability, scale_by_halves
-from .confusion import class_accuracy, class_change, confusion_matrix
+from .confusion import (
+    class_accuracy,
+    class_change,
+    class_intervals,
+    confusion_matrix,
+    most_mistaken,
+    share_interval,
+)
 from .corruptions import CORRUPTIONS, corrupt
 from .cost import costs, latency, macs, parameters, peak_memory
 from .ood import foreign_logits, ood_scores
@@ -21,6 +28,7 @@ __all__ = [
     "calibration_error",
     "class_accuracy",
     "class_change",
+    "class_intervals",
     "class_similarity",
     "confusion_matrix",
     "correlation",
@@ -33,6 +41,7 @@ __all__ = [
     "latency",
     "logits_of",
     "macs",
+    "most_mistaken",
     "most_similar_pairs",
     "ood_scores",
     "parameters",
@@ -42,5 +51,6 @@ __all__ = [
     "scale_by_halves",
     "score",
     "scores",
+    "share_interval",
     "similarity_correlation",
 ]

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 __all__ = ["costs", "latency", "macs", "parameters", "peak_memory"]
 
 _WARM_UP = 3  # passes before timing
-_LONGEST = 4.0  # seconds after which timing ends
+_LONGEST = 2.0  # seconds after which timing ends
 
 
 def parameters(model: nn.Module) -> int:
@@ -50,19 +50,19 @@ def latency(model: nn.Module, channels: int, size: int, batch_size: int, runs: i
         model: In evaluation mode.
         channels, size: Of the images.
         batch_size: Images in a pass.
-        runs: Timed passes, fewer for a model that is slow.
+        runs: Timed passes, fewer for a model that is slow: down to one, after one to warm up.
     """
     device = next(model.parameters()).device
     images = torch.zeros(batch_size, channels, size, size, device=device)
     sync: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else _nothing
     times: list[float] = []
-    while len(times) < runs + _WARM_UP and (len(times) < 2 * _WARM_UP or sum(times) < _LONGEST):
+    while len(times) < runs + _WARM_UP and (len(times) < 2 or sum(times) < _LONGEST):
         sync()
         began = time.perf_counter()
         model(images)
         sync()
         times.append(time.perf_counter() - began)
-    return 1000 * median(times[_WARM_UP:])
+    return 1000 * median(times[min(_WARM_UP, len(times) - 1) :])
 
 
 class _MemoryCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it

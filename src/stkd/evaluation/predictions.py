@@ -36,7 +36,9 @@ def logits_of(
         StkdError: A file is broken and may not be left out, or none is left.
     """
     logits, labels = [], []
-    for images, truth in eval_batches(split, data, batch_size=eval_batch_size(data), device=device, workers=workers):
+    # a CPU's caches hold the activations of no more images
+    batch_size = min(eval_batch_size(data), 64) if device.type == "cpu" else eval_batch_size(data)
+    for images, truth in eval_batches(split, data, batch_size=batch_size, device=device, workers=workers):
         logits.append(model(images).float().cpu())
         labels.append(truth.cpu())
     if not logits:

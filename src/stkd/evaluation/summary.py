@@ -15,7 +15,14 @@ from ..data.base import DataSet, Split
 from ..data.broken_files import readable
 from ..mixing import Mix
 from .calibration import calibration
-from .confusion import class_accuracy, class_change, confusion_matrix
+from .confusion import (
+    class_accuracy,
+    class_change,
+    class_intervals,
+    confusion_matrix,
+    most_mistaken,
+    share_interval,
+)
 from .cost import costs
 from .examples import disagreements, virtual_examples
 from .ood import foreign_logits, ood_scores
@@ -59,7 +66,8 @@ def evaluate(
         progress: Whether to show a progress bar under corruptions, where stderr is a terminal.
 
     Returns:
-        The scores of `scores`, `costs` and `calibration`, confusion and class_accuracy; "similarity" of the classes;
+        The scores of `scores`, `costs` and `calibration`, top1_interval (Wilson, 95 %), confusion, class_accuracy,
+        class_interval, class_images and mistaken (pairs of label and count); "similarity" of the classes;
         images, split, threads and classes; as far as they were asked for, "teacher" and "alone" (the same of these
         models), "virtual", "examples", "robustness" and "ood". Plain numbers, texts, lists and dictionaries, ready for
         JSON.
@@ -98,6 +106,7 @@ def evaluate(
             )
         values["examples"] = {
             "image_size": data.size,
+            "mix": mix.kind if mix is not None and mix.active else "none",
             "disagreements": disagreements(logits["model"], logits["teacher"], scored, data),
             "virtual": virtual_examples(model, teacher, scored, data, mix or Mix(), device=device),
         }
@@ -143,10 +152,14 @@ def _about(
     confusion = confusion_matrix(logits, labels)
     return {
         **scores(logits, labels),
+        "top1_interval": share_interval(int(confusion.diagonal().sum()), len(labels)),
         **(costs(model, data.channels, data.size) if isinstance(model, nn.Module) else {}),
         "calibration": calibration(logits, labels, held_out),
         "class_accuracy": class_accuracy(confusion),
+        "class_interval": class_intervals(confusion),
+        "class_images": confusion.sum(1),
         "confusion": confusion,
+        "mistaken": most_mistaken(confusion),
     }
 
 

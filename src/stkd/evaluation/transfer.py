@@ -18,8 +18,7 @@ from .virtual import along_lambda, draw_pairs
 
 __all__ = ["similarity_to_teacher", "virtual_transfer"]
 
-_PAIRS = 6  # of classes whose mean distributions are kept
-_EACH = 16  # virtual samples of each
+_PAIRS = 3  # of classes whose mean distributions are kept
 
 
 def similarity_to_teacher(logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -71,8 +70,10 @@ def virtual_transfer(
         both = torch.cat([batch for batch, _ in batches])
         return both[0::2], both[1::2]
 
-    pairs = draw_pairs(labels, 1024 if data.size <= 64 else 128, seed)
-    answers = along_lambda(teacher, student, *images(pairs), batch_size=eval_batch_size(data))
+    count, each = (256, 16) if data.size <= 64 else (64, 8)
+    pairs = draw_pairs(labels, count, seed)
+    answers = along_lambda(teacher, student, *images(pairs), batch_size=64)
+    similar = most_similar_pairs(teacher_similarity, _PAIRS)
     correlations = answers.correlation(labels[pairs])
     return {
         "lambdas": list(answers.lambdas),
@@ -83,7 +84,8 @@ def virtual_transfer(
         "pearson": [c["pearson"] for c in correlations],
         "spearman": [c["spearman"] for c in correlations],
         "pairs": [
-            _pair(labels, pair, teacher, student, images) for pair in most_similar_pairs(teacher_similarity, _PAIRS)
+            _pair(labels, pair, each, teacher, student, images)
+            for pair in most_similar_pairs(teacher_similarity, _PAIRS)
         ],
     }
 
@@ -91,11 +93,12 @@ def virtual_transfer(
 def _pair(
     labels: Tensor,
     classes: tuple[int, int],
+    most: int,
     teacher: Callable[[Tensor], Tensor],
     student: Callable[[Tensor], Tensor],
     images: Callable[[Tensor], tuple[Tensor, Tensor]],
 ) -> dict[str, Any]:
-    one, other = ((labels == label).nonzero()[:_EACH, 0] for label in classes)
+    one, other = ((labels == label).nonzero()[:most, 0] for label in classes)
     count = min(len(one), len(other))
     answers = along_lambda(teacher, student, *images(torch.stack([one[:count], other[:count]], dim=1)))
     of_teacher, of_student = answers.mean_distributions(torch.arange(count))

@@ -100,7 +100,7 @@ class _Page:
                 "Similarity of classes",
                 lambda panel, evaluations: predictions.similarity(evaluations),
             ),
-            self._section("classes", "Class by class", _changes),
+            self._section("classes", "Class by class", _classes),
             self._section("disagreement", "Where they disagree", _of_main(predictions.disagreement)),
             self._section("virtual", "Virtual samples", _of_main(predictions.virtual)),
             self._section("lambda", "Along lambda", self._transfer),
@@ -225,12 +225,15 @@ class _Page:
         }
 
 
-def _changes(panel: Panel, evaluations: Evaluations) -> Values | None:
+def _classes(panel: Panel, evaluations: Evaluations) -> Values | None:
     before = panel.alone or next((row for row in panel.finished if row.name == panel.baseline), None)
-    if before is None or before.name not in evaluations:
-        return None
-    others = [(name, evaluation) for name, evaluation in evaluations.items() if name != before.name]
-    return predictions.changes(others, evaluations[before.name], before.name)
+    others: list[tuple[str, Evaluation]] = []
+    if before is not None and before.name in evaluations:
+        others = [(name, evaluation) for name, evaluation in evaluations.items() if name != before.name]
+    main = panel.main() or panel.best()
+    of_main = None if main is None else evaluations.get(main.name)
+    compared = None if before is None else evaluations.get(before.name)
+    return predictions.classes(of_main, main.name if main else "", others, compared, before.name if before else "")
 
 
 def _of_main(

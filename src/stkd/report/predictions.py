@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .page import Figure
-from .plots.predictions import MOST_CHANGES, MOST_CLASSES, class_changes, heat_map, reliability
+from .plots.predictions import MOST_CHANGES, MOST_CLASSES, class_changes, confusion_map, heat_map, reliability
 from .plots.robustness import class_transition, lines_along
 from .styles import TEACHER, Style
-from .tables import Cell, Table, number
+from .tables import Cell, Table, interval, number, percent
 
 __all__ = [
     "Evaluation",
@@ -20,6 +20,7 @@ __all__ = [
     "Values",
     "calibration",
     "changes",
+    "classes",
     "disagreement",
     "in_words",
     "similarity",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _TRANSITIONS = 3  # pairs of classes that are drawn
+_UNFOLDED = 20  # classes up to which their table is shown at once
 _SMALL = 64  # pixels a side up to which an image is enlarged with sharp pixels
 
 Evaluation = Mapping[str, Any]
@@ -96,10 +98,65 @@ def similarity(evaluations: Evaluations) -> Values | None:
         close = "" if correlation is None else f" Correlation with the teacher's: {correlation:.3f}."
         caption = f"Similarity of classes as {in_words(name)} sees it.{close}"
         figures.append(Figure(heat_map(name, matrix, first["classes"]), caption))
-    return {"figures": figures, "cut": MOST_CLASSES if len(first["classes"]) > MOST_CLASSES else None}
+    return {
+        "figures": figures,
+        "taught": bool(teachers),
+        "cut": MOST_CLASSES if len(first["classes"]) > MOST_CLASSES else None,
+    }
 
 
-def changes(evaluations: Sequence[tuple[str, Evaluation]], before: Evaluation, other: str) -> Values | None:
+def classes(
+    main: Evaluation | None,
+    name: str,
+    compared: Sequence[tuple[str, Evaluation]],
+    before: Evaluation | None,
+    other: str,
+) -> Values | None:
+    """How well each class is told, and what it is taken for.
+
+    Args:
+        main: The model whose classes are listed.
+        name: Its name.
+        compared: Names and evaluations of the models whose accuracies are compared with those of another.
+        before: Evaluation of that other model.
+        other: Its name.
+    """
+    figures = [] if before is None else changes(compared, before, other)
+    if main is None:
+        return {"figures": figures, "table": None} if figures else None
+    if "confusion" in main:
+        caption = (
+            f"What {in_words(name)} takes the images of each class for, share of the class; right answers are left out."
+        )
+        figures.append(Figure(confusion_map(name, main["confusion"], main["classes"]), caption))
+    table = _class_table(main, name)
+    return {"figures": figures, "table": table, "folded": len(table.rows) > _UNFOLDED}
+
+
+def _class_table(evaluation: Evaluation, name: str) -> Table:
+    names, accuracy = evaluation["classes"], evaluation["class_accuracy"]
+    teacher = evaluation.get("teacher", {}).get("class_accuracy", [None] * len(names))
+    order = sorted(range(len(names)), key=lambda c: (accuracy[c] is None, accuracy[c]))
+    rows = [
+        [
+            Cell(names[c]),
+            number(evaluation["class_images"][c], ",d"),
+            percent(accuracy[c]),
+            interval(evaluation["class_interval"][c]),
+            percent(teacher[c]),
+            Cell(", ".join(f"{names[label]} ({count})" for label, count in evaluation["mistaken"][c]), wraps=True),
+        ]
+        for c in order
+    ]
+    caption = (
+        f"Test images of each class and how many of them {in_words(name)} gets right, hardest class first, with "
+        "Wilson's 95 % interval and the classes that the others are most often taken for."
+    )
+    header = ["class", "images", "accuracy (%)", "95 % interval", "teacher (%)", "taken for (images)"]
+    return Table(caption, header, rows).without_columns()
+
+
+def changes(evaluations: Sequence[tuple[str, Evaluation]], before: Evaluation, other: str) -> list[Figure]:
     """Accuracy of each class by some models minus that by another.
 
     Args:
@@ -124,7 +181,7 @@ def changes(evaluations: Sequence[tuple[str, Evaluation]], before: Evaluation, o
             caption += f" The {MOST_CHANGES // 2} at either end are shown."
         plot = class_changes([label for label, _ in pairs], [v for _, v in pairs], f"{name} minus {other}")
         figures.append(Figure(plot, caption))
-    return {"figures": figures} if figures else None
+    return figures
 
 
 def disagreement(evaluation: Evaluation, name: str) -> Values | None:
@@ -136,7 +193,7 @@ def disagreement(evaluation: Evaluation, name: str) -> Values | None:
 def virtual(evaluation: Evaluation, name: str) -> Values | None:
     """Virtual samples and what both models see in them."""
     examples = _examples(evaluation, "virtual")
-    return {"examples": examples, "student": name} if examples else None
+    return {"examples": examples, "student": name, "mix": evaluation["examples"]["mix"]} if examples else None
 
 
 def _examples(evaluation: Evaluation, kind: str) -> list[dict[str, Any]]:
@@ -185,7 +242,8 @@ def transfer(evaluations: Evaluations, styles: Styles, main: str) -> Values | No
         ),
     ]
     transitions = _transitions(evaluations[main], main, styles) if main in measured else []
-    return {"figures": figures, "samples": first["samples"], "transitions": transitions}
+    mix = next(iter(evaluations.values()))["examples"]["mix"] if len(evaluations) == 1 else None
+    return {"figures": figures, "samples": first["samples"], "transitions": transitions, "mix": mix}
 
 
 def _transitions(evaluation: Evaluation, name: str, styles: Styles) -> list[Figure]:

@@ -14,7 +14,7 @@ from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..models.files import find_weights, read_info
-from ..runs.description import command_of, describe_run
+from ..runs.description import command_of, describe_data, describe_run
 from ..runs.directory import read_result
 from ..runs.evaluation import current_evaluation
 from ..runs.options import read_config
@@ -23,7 +23,7 @@ from .page import Figure, Section, render
 from .plots.curves import Rows, curves
 from .predictions import Evaluation, Values
 from .styles import styles
-from .tables import Cell, Table, number, percent
+from .tables import Cell, Table, interval, number, percent
 
 __all__ = ["read_metrics", "write_run"]
 
@@ -54,14 +54,14 @@ def write_run(path: Path) -> Path:
         evaluation = {}
         notes.append(f"This page shows no predictions: {error}.")
     name = "student" if isinstance(config, DistillConfig) else "model"
-    teacher = _teacher_name(config)
+    teacher = result.get("teacher") or _teacher_name(config)
     sections: list[tuple[str, str, Values | None]] = [
         ("scores", "Scores", _scores(config, result, evaluation, name, teacher)),
-        ("curves", "Curves", _curves(read_metrics(path), evaluation)),
+        ("curves", "Curves", _curves(read_metrics(path), evaluation, result["mix"])),
         *(_of_evaluation(evaluation, name) if evaluation else []),
         ("again", "Again", _again(config, path)),
     ]
-    title = f"{_model(config)} on {config.data.partition(':')[0]}: {config.method}"
+    title = f"{_model(config)} on {describe_data(config.data)}: {config.method}"
     page = render(
         title, [describe_run(config, result, teacher)], [Section(n, h, {0: v}) for n, h, v in sections], notes
     )
@@ -79,7 +79,7 @@ def _of_evaluation(evaluation: Evaluation, name: str) -> list[tuple[str, str, Va
         (
             "classes",
             "Class by class",
-            teacher and predictions.changes([("student", evaluation)], teacher, "teacher"),
+            predictions.classes(evaluation, name, [("student", evaluation)] if teacher else [], teacher, "teacher"),
         ),
         ("disagreement", "Where they disagree", predictions.disagreement(evaluation, name)),
         ("virtual", "Virtual samples", predictions.virtual(evaluation, name)),
@@ -114,19 +114,31 @@ def _scores(
     rows = [_row(f"{name}, {_model(config)}", evaluation, result.get("ema", {}).get("test"))]
     if "teacher" in evaluation:
         rows.append(_row(f"teacher, {teacher}", evaluation["teacher"], None))
-    header = ["", "top-1 (%)", "top-5 (%)", "NLL", "ECE", "ECE, scaled", "agreement (%)", "EMA top-1 (%)"]
+    header = [
+        "",
+        "top-1 (%)",
+        "95 % interval",
+        "top-5 (%)",
+        "NLL",
+        "ECE",
+        "ECE, scaled",
+        "agreement (%)",
+        "EMA top-1 (%)",
+    ]
     header += ["parameters", "MACs", "latency (ms)"]
     caption = (
-        f"The weights of the last epoch on {evaluation['images']:,} test images; agreement is with the teacher, "
-        "latency is of one image, median, in float32, on the machine that evaluated them."
+        f"The weights of the last epoch on {evaluation['images']:,} test images; intervals are Wilson's at 95 %, "
+        f"{'agreement is with the teacher, ' if 'teacher' in evaluation else ''}latency is of one image, median, in "
+        "float32, on the machine that evaluated them."
     )
-    return {"table": Table(caption, header, rows).without_columns()}
+    return {"table": Table(caption, header, rows).without_columns().turned()}
 
 
 def _row(name: str, measured: Mapping[str, Any], ema: Mapping[str, float] | None) -> list[Cell]:
     return [
         Cell(name),
         percent(measured["top1"]),
+        interval(measured["top1_interval"]),
         percent(measured["top5"]),
         number(measured["nll"], ".3f"),
         number(measured["ece"], ".3f"),
@@ -139,7 +151,9 @@ def _row(name: str, measured: Mapping[str, Any], ema: Mapping[str, float] | None
     ]
 
 
-def _curves(metrics: Rows, evaluation: Evaluation) -> Values:
+def _curves(metrics: Rows, evaluation: Evaluation, mix: Mapping[str, Any]) -> Values:
+    mixed = mix["kind"] != "none" and mix["instances"] > 1
+    counted = " On virtual samples, train accuracy counts the class with the largest weight." if mixed else ""
     teacher = evaluation.get("teacher", {}).get("top1")
     accuracies = _series(metrics, {"train_accuracy": "train", "val_top1": "validation", "test_top1": "test"})
     losses = _series(metrics, {k: k.removeprefix("train_") for k in metrics[-1] if _is_loss(k)})
@@ -148,7 +162,7 @@ def _curves(metrics: Rows, evaluation: Evaluation) -> Values:
     figures = [
         Figure(
             curves(accuracies, "value", "accuracy", styles(accuracies), teacher),
-            "Accuracy by epoch. On virtual samples, train accuracy counts the class with the largest weight.",
+            f"Accuracy by epoch.{counted}",
         ),
         Figure(curves(losses, "value", "loss", styles(losses)), "Losses of training by epoch: the sum and its terms."),
     ]

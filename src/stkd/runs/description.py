@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..core.config import DistillConfig, TrainConfig
 
-__all__ = ["command_of", "describe_mix", "describe_run", "duration", "joined", "percent"]
+__all__ = [
+    "command_of",
+    "describe_data",
+    "describe_mix",
+    "describe_run",
+    "describe_splits",
+    "duration",
+    "joined",
+    "percent",
+]
 
 
 def percent(share: float, digits: int = 2) -> str:
@@ -29,11 +40,13 @@ def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
         teacher: Names of the teachers' models; empty if the method used none.
     """
     if isinstance(config, DistillConfig):
-        by = f"by the teacher {teacher} " if teacher and result["teacher_passes"] else "by the labels alone "
-        who = f"The student {config.student} was taught {by}with the method {config.method}"
+        by = f"the teacher {teacher}" if teacher and _taught(config, result) else "the labels alone"
+        who = f"The student {config.student} was taught by {by} with the method {config.method}"
     else:
         who = f"The model {config.model} was trained alone with the method {config.method}"
-    images = f"{config.train_images:,} images" if config.train_images else "the training images"
+    data = describe_data(config.data)
+    seen = result.get("images", {}).get("train", config.train_images)
+    images = f"{seen:,} training images" if seen else "the training images"
     rate = f"{config.optimizer.upper()}, peak learning rate {result['lr']:.4g}, schedule {config.schedule}"
     split = "test" if result.get("test") else "val"
     score, images_scored = result.get(split), {"test": "test", "val": "validation"}[split]
@@ -44,7 +57,7 @@ def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
         else ""
     )
     return (
-        f"{who} on {images} of {_kind(config.data)}, for {config.epochs} epochs in batches of {config.batch_size} "
+        f"{who} on {images} of {data}, for {config.epochs} epochs in batches of {config.batch_size} "
         f"({rate}; seed {config.seed}). {describe_mix(result['mix'])}{scores} "
         f"Training took {duration(result['seconds'])} and {result['images_seen']:,} images."
     )
@@ -75,8 +88,32 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _kind(spec: str) -> str:
-    return spec.partition(":")[0]
+def describe_data(spec: str) -> str:
+    """A data set in words: its kind and the name of its folder, without the folders above that.
+
+    Args:
+        spec: KIND[:PATH], as `--data` takes it.
+    """
+    kind, _, path = spec.partition(":")
+    folder = Path(os.path.expanduser(os.path.expandvars(path))).resolve().name if path else ""
+    if kind == "folder":
+        return f"the folder {folder}"
+    return f"{kind} (folder {folder})" if folder else kind
+
+
+def describe_splits(images: Mapping[str, int]) -> str:
+    """The number of images of each split.
+
+    Args:
+        images: "train", "val" and "test" to their numbers, as far as they are there.
+    """
+    words = {"train": "training", "val": "validation", "test": "test"}
+    return joined([f"{count:,} {words.get(split, split)} images" for split, count in images.items()])
+
+
+def _taught(config: DistillConfig, result: Mapping[str, Any]) -> bool:
+    """Whether the teacher was asked, or its answers came from a cache."""
+    return bool(result["teacher_passes"] or config.teacher_cache)
 
 
 def command_of(config: TrainConfig | DistillConfig, options: Mapping[str, Any]) -> str:

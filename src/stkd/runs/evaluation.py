@@ -18,8 +18,9 @@ from ..data import DataSet, open_data
 from ..data.digest import digest_file
 from ..data.selection import data_of
 from ..evaluation import evaluate
+from ..methods.spec import parse
 from ..mixing import Mix
-from ..models.files import find_weights
+from ..models.files import ModelInfo, find_weights, read_info
 from .directory import read_result
 from .finished_run import asking_for_plugin, open_model_for, open_run
 from .options import read_config
@@ -29,7 +30,7 @@ __all__ = ["current_evaluation", "evaluate_run", "read_evaluation"]
 log = logging.getLogger(__name__)
 
 _FILE = "evaluation.json"
-_FORMAT = 2
+_FORMAT = 3
 _ON_REQUEST = ("robustness", "ood")
 _COMPARED = ("teacher", "alone")
 
@@ -66,7 +67,7 @@ def evaluate_run(
         What `stkd.evaluation.evaluate` returns, with file_bytes, the size of the weights on disk.
 
     Raises:
-        StkdError: The run, its weights, the data or the teacher cannot be read.
+        StkdError: The run, its weights, the data or the teacher cannot be read, or `alone` was taught by a teacher.
     """
     if split not in ("train", "val", "test"):
         raise StkdError(f"unknown split {split!r}; choose train, val or test")
@@ -77,6 +78,7 @@ def evaluate_run(
     foreign = None if ood is None else open_data(ood)
     inputs = _inputs(run, config, opened.data, teacher)
     if alone is not None:
+        _check_alone(alone, opened.info)
         inputs["alone"] = {"path": str(alone.resolve()), "weights": _digest(alone)}
     if foreign is not None:
         inputs["foreign"] = {"spec": ood, "data": foreign.fingerprint}
@@ -98,6 +100,22 @@ def evaluate_run(
     if split == "test" and data_spec is None:
         _store(run, evaluation, inputs)
     return evaluation
+
+
+def _check_alone(alone: Path, student: ModelInfo) -> None:
+    """See that a run to compare with had no teacher; warn where its model is another one."""
+    if (alone / "config.yaml").is_file():
+        method = read_config(alone).method
+        with asking_for_plugin(alone):
+            if parse(method).uses_teacher:
+                raise StkdError(
+                    f"{alone} was taught by a teacher ({method}); --alone takes the same student trained without one, "
+                    "as 'stkd train' or 'stkd distill --method ce' makes it"
+                )
+    info = read_info(find_weights(alone))
+    if info is not None and info.model != student.model:
+        why = "so not only the teacher makes the difference"
+        log.warning("%s is a %s and the student a %s, %s", alone, info.model, student.model, why)
 
 
 def read_evaluation(run: Path, *, teacher: Path | None = None) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..core.config import DistillConfig, TrainConfig
 from ..core.files import write_atomic
+from ..models import models
 from ..models.files import ModelInfo
-from .description import describe_run
+from .description import describe_data, describe_run, describe_splits
 
 __all__ = ["write_card"]
 
@@ -48,6 +49,9 @@ def write_card(
         config=config,
         info=info,
         weights=weights,
+        data=describe_data(config.data),
+        splits=describe_splits(result["images"]) if result.get("images") else "",
+        own_module="/" not in info.model and info.model not in models,
         description=describe_run(config, result, teacher),
         scores={split: score for split, score in scores.items() if score},
     )

@@ -1,56 +1,100 @@
-"""The likeliest classes of single images, by a run's student and its teacher."""
+"""The most probable classes of image files, by a run's student and its teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..core.devices import best_device
 from ..core.errors import StkdError
 from ..data.decode import decode_square
+from ..data.image_paths import image_paths
 from ..data.loader import affine
 from .finished_run import open_run
 
 __all__ = ["predict_images"]
 
-_CHUNK = 64  # images decoded and shown to the models at once
+_CHUNK = 64  # images that are shown to the models at once, while the next ones are decoded
 
 
-def predict_images(run: Path, images: Sequence[Path], *, top: int = 5) -> list[dict[str, Any]]:
-    """The likeliest classes of images by a run's student, and by its teacher where the run has one.
+def predict_images(run: Path, images: Iterable[str | Path], *, top: int = 5) -> list[dict[str, Any]]:
+    """The most probable classes of images by a run's student, and by its teacher where the run has one.
 
     Args:
-        run: Run directory, or a safetensors file written by stkd.
-        images: Image files of any size and format.
+        run: Run directory, or a safetensors file written by stkd (which has no teacher).
+        images: Image files of any size and format, folders of them, and patterns; see `image_paths`.
         top: Number of classes, at most.
 
     Returns:
-        For each image its path and, under "student" (a trained model alone: "model") and "teacher", a list of class and
-        probability, likeliest first.
+        For each image its path as "image" and, under "student" (a trained model alone: "model") and "teacher", a list
+        of class and probability, most probable first. An image that cannot be read has "error", the reason, instead.
 
     Raises:
-        StkdError: A file is missing or damaged.
+        StkdError: The run cannot be opened, an argument names no image, or no image at all can be read.
     """
     if top < 1:
         raise StkdError(f"--top must be at least 1, got {top}")
-    opened = open_run(run)
+    paths = image_paths(images)
+    opened = open_run(run, device=best_device())
     info, models = opened.info, {opened.role: opened.model}
     if opened.teacher is not None:
         models["teacher"] = opened.teacher
     scale, shift = affine(info.mean, info.std, opened.device)
     view = (info.channels, info.size, info.crop_pct, info.interpolation)
     rows: list[dict[str, Any]] = []
-    for start in range(0, len(images), _CHUNK):
-        paths = images[start : start + _CHUNK]
-        pixels = torch.stack([decode_square(path, *view) for path in paths]).float()
-        with torch.no_grad():
-            answers = {role: model(pixels * scale + shift).softmax(1) for role, model in models.items()}
-        for i, path in enumerate(paths):
-            rows.append({"image": str(path), **{role: _top(p[i], info.classes, top) for role, p in answers.items()}})
+    for chunk, decoded in _decoded(paths, view):
+        readable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
+        answers: Iterator[dict[str, Any]] = iter(())
+        if readable:
+            pixels = torch.stack(readable).to(opened.device).float() * scale + shift
+            with torch.no_grad():
+                probabilities = {role: model(pixels).float().softmax(1).cpu() for role, model in models.items()}
+            answers = (
+                {role: _top(p[i], info.classes, top) for role, p in probabilities.items()} for i in range(len(pixels))
+            )
+        for path, one in zip(chunk, decoded, strict=True):
+            rows.append({"image": str(path), **(next(answers) if isinstance(one, Tensor) else {"error": one})})
+    if all("error" in row for row in rows):
+        first = f"{rows[0]['image']} {rows[0]['error']}"
+        raise StkdError(
+            first if len(rows) == 1 else f"none of the {len(rows):,} images can be read; the first: {first}"
+        )
     return rows
+
+
+def _decoded(paths: Sequence[Path], view: tuple[int, int, float, str]) -> Iterator[tuple[Sequence[Path], list[Tensor | str]]]:
+    """Chunks of the paths with their pixels, or the reason why there are none; one chunk is decoded ahead.
+
+    Args:
+        paths: Image files.
+        view: Channels, size, crop and interpolation, as `decode_square` takes them.
+    """
+    read = partial(_read, view=view)
+    waiting: deque[tuple[Sequence[Path], Iterator[Tensor | str]]] = deque()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            waiting.append((chunk, pool.map(read, chunk)))
+            if len(waiting) > 1:
+                done, pixels = waiting.popleft()
+                yield done, list(pixels)
+        for done, pixels in waiting:
+            yield done, list(pixels)
+
+
+def _read(path: Path, view: tuple[int, int, float, str]) -> Tensor | str:
+    try:
+        return decode_square(path, *view)
+    except StkdError as error:
+        return str(error).removeprefix(f"{path} ")
 
 
 def _top(probabilities: Tensor, classes: tuple[str, ...], top: int) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ class Header:
         epochs: Number of shards, once it is complete.
         top_k: Logits kept of each row; None keeps all, as they are.
         dtype: Number format of the logits.
+        images: The data in words, for messages; empty in caches of earlier versions.
     """
 
     samples: dict[str, Any]
@@ -63,6 +64,7 @@ class Header:
     epochs: int
     top_k: int | None
     dtype: Literal["fp16", "fp32"]
+    images: str = ""
 
     @property
     def record(self) -> np.dtype[np.void]:
@@ -90,15 +92,65 @@ class Header:
         """
         here, there = ({**h.samples, **dataclasses.asdict(h)} for h in (self, other))
         for name in here:
-            if name not in ("samples", "epochs") and here[name] != there.get(name):
-                raise StkdError(
-                    f"{folder} was made with {name}={_shown(here[name])}, here it is {_shown(there.get(name))}; "
-                    "give the same, or make another cache"
-                )
+            if name not in _NOT_COMPARED and here[name] != there.get(name):
+                made, asked = _difference(name, self, other)
+                raise StkdError(f"{folder} was made with {made}, here {asked}; give the same, or make another cache")
+
+
+_NOT_COMPARED = ("samples", "epochs", "teacher_name", "images")
+
+_AUGMENTATIONS = {
+    "none": "no augmentation",
+    "crop4": "crops of images padded by 4 pixels, and flips",
+    "crop8": "crops of images padded by 8 pixels, and flips",
+    "resized": "random-resized-crops, and flips",
+}
+
+_LABELS = {
+    "data_seed": "the seed (--seed or --data-seed)",
+    "precision": "the teacher's precision",
+    "steps": "batches in an epoch:",
+    "rows": "virtual samples in a batch:",
+}
+"""Names of what differs, where they are not those of an option."""
+
+
+def _difference(name: str, made: Header, asked: Header) -> tuple[str, str]:
+    """What a cache was made with and what is asked for, in words, where they differ in something."""
+    before, now = ({**h.samples, **dataclasses.asdict(h)}.get(name) for h in (made, asked))
+    if name == "data":
+        other = f"it is {asked.images}"
+        if made.images == asked.images:
+            other = "they are as many, but other images, or in another split or order"
+        return made.images or "other images", other
+    if name == "teacher":
+        one, other = (f"the teacher {h.teacher_name or 'without a name'}" for h in (made, asked))
+        return one, "it has other weights, classes or normalisation" if one == other else f"it is {other}"
+    if name == "normalisation":
+        return f"the normalisation {_mean_std(before)}", f"it is {_mean_std(now)}"
+    if name == "augmentation":
+        return f"{_AUGMENTATIONS.get(str(before), before)} (augmentation)", f"it is {_AUGMENTATIONS.get(str(now), now)}"
+    if name == "top_k":
+        return _kept(before), f"it is {_kept(now)}"
+    if name == "classes":
+        return f"the classes {_shown(before)}", f"they are {_shown(now)}"
+    label = _LABELS.get(name) or f"--{name.replace('_', '-')}"
+    return f"{label} {_shown(before)}", f"it is {_shown(now)}"
+
+
+def _mean_std(value: Any) -> str:
+    mean, std = (", ".join(f"{number:.4g}" for number in numbers) for numbers in value)
+    return f"mean {mean} and standard deviation {std}"
+
+
+def _kept(top_k: int | None) -> str:
+    return "all logits" if top_k is None else f"--top-k {top_k}"
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, tuple | list):
+        text = f"{len(value)}: {', '.join(map(str, value))}"
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 

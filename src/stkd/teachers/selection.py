@@ -12,7 +12,7 @@ from ..core.config import DistillConfig
 from ..core.errors import StkdError
 from ..core.fabric import Fabric
 from ..data import DataSet
-from ..data.samples import describe_samples
+from ..data.samples import describe_images, describe_samples
 from ..methods import Method
 from ..mixing import Mix
 from ..models.files import ModelInfo
@@ -63,9 +63,11 @@ def _cached(
             f"this method compares all logits as they are, and {folder} holds the {header.top_k} largest; "
             "make a cache without --top-k"
         )
-    asked = dataclasses.replace(header, samples=describe_samples(config, data, mix), classes=data.classes)
+    samples, images = describe_samples(config, data, mix), describe_images(data)
+    asked = dataclasses.replace(header, samples=samples, classes=data.classes, images=images)
     if module is not None or config.teacher_weights is not None or config.teacher_pretrained:
-        asked = dataclasses.replace(asked, teacher=_live(config, data, fabric.device, module).fingerprint())
+        live = _live(config, data, fabric.device, module)
+        asked = dataclasses.replace(asked, teacher=live.fingerprint(), teacher_name=live.name)
     header.check(asked, folder)
     cycle = config.sample_epochs or config.epochs
     return CachedTeacher(folder, header, fabric.device, cycle=cycle, rank=fabric.global_rank, world=fabric.world_size)

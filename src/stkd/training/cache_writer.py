@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.progress import track
 from torch import nn
 
@@ -22,7 +23,7 @@ from ..core.errors import StkdError
 from ..core.files import disk_full, remove_temporaries
 from ..core.locks import lock_folder
 from ..data import DataSet
-from ..data.samples import describe_samples
+from ..data.samples import describe_images, describe_samples
 from ..teachers.cache import Header, pack, read_header, shard_file, write_header, write_shard
 from .session import Job, Session, open_session
 from .session_check import check_session
@@ -111,6 +112,7 @@ def _header(config: CacheConfig, session: Session) -> Header:
         epochs=min(config.epochs, config.sample_epochs or config.epochs),
         top_k=config.top_k,
         dtype=config.dtype,
+        images=describe_images(data),
     )
 
 
@@ -141,7 +143,7 @@ def _write(folder: Path, header: Header, epochs: Sequence[int], session: Session
     shown = progress and sys.stderr.isatty()
     console = Console(stderr=True)
     try:
-        for epoch in track(epochs, folder.name, console=console, transient=True, disable=not shown):
+        for epoch in track(epochs, escape(folder.name), console=console, transient=True, disable=not shown):
             write_shard(folder, epoch, header, _records(epoch, header, session))
     except OSError as error:
         if not disk_full(error):

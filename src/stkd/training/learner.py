@@ -214,6 +214,9 @@ class Learner:
             **{name: {"top1": row[f"{name}_top1"], "nll": row[f"{name}_nll"]} for name in splits},
             "train_accuracy": row["train_accuracy"],
             "seconds": round(state.seconds, 2),
+            "images": {
+                name: len(split) for name in ("train", "val", "test") if (split := getattr(self.data, name)) is not None
+            },
             "images_seen": state.images,
             "teacher_passes": state.images * (1 + self.mix.beside) if live else 0,
             "precision": self.fabric.strategy.precision.precision,

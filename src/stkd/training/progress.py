@@ -30,7 +30,7 @@ class Bar:
         self.shown = shown and sys.stderr.isatty()
         self._due = time.monotonic() + _EVERY
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),

@@ -50,7 +50,26 @@ ROWS: dict[str, tuple[Any, ...]] = {
         lambda place: place.text("a.png"),
     ),
     "predict-missing": ("predict {student_run} {nowhere.png}", "nowhere.png cannot be read", "check the file"),
-    "predict-folder": ("predict {student_run} {pictures}", "pictures"),
+    "predict-folder": (
+        "predict {student_run} {empty}",
+        "empty has no images",
+        "a folder of images",
+        lambda place: place.path("empty").mkdir(),
+    ),
+    "predict-pattern": ("predict {student_run} {pictures/*.gif}", "no file matches", "check the pattern"),
+    "predict-address": ("predict {student_run} https://example.org/rose.jpg", "is a web address", "download it first"),
+    "predict-only-broken": (
+        "predict {student_run} {pictures/cat/3.png} {nowhere.png}",
+        "none of the 2 images can be read",
+        "3.png is broken or no image",
+        broken_picture,
+    ),
+    "predict-csv-and-json": ("predict {student_run} {picture.png} --json --csv -", "both print", "give --csv a file"),
+    "predict-csv-in-no-folder": (
+        "predict {student_run} {picture.png} --csv {nowhere/a.csv}",
+        "a.csv cannot be written",
+        "a folder that is there",
+    ),
 }
 
 

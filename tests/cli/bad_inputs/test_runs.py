@@ -42,6 +42,11 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "evaluate-missing-split": ("evaluate {teacher_run} --split val", "digits has no val split", "--split"),
     "evaluate-other-classes": ("evaluate {student_run} --data folder:{pictures}", "other classes", "--data"),
     "evaluate-damaged-weights": ("evaluate {student_run}", "student.safetensors is damaged", damaged_student),
+    "evaluate-alone-that-was-taught": (
+        "evaluate {student_run} --alone {student_run}",
+        "was taught by a teacher (stkd)",
+        "--alone takes the same student trained without one",
+    ),
     "predict-damaged-weights": (
         "predict {student_run} {picture.png}",
         "student.safetensors is damaged",

@@ -9,6 +9,8 @@ import pytest
 
 from stkd.cli.tables.bench import show_bench
 from stkd.cli.tables.catalogue import show_catalogue
+from stkd.cli.tables.comparison import show_comparison
+from stkd.cli.tables.demo import show_demo
 from stkd.cli.tables.evaluation import show_evaluation
 from stkd.cli.tables.predictions import show_predictions
 
@@ -39,6 +41,11 @@ def test_catalogue(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 def evaluation(classes: tuple[str, ...]) -> dict[str, Any]:
     scores = {
         "top1": 0.75,
+        "top1_interval": [0.41, 0.93],
+        "class_accuracy": [0.5 + i / 100 for i in range(len(classes))],
+        "class_interval": [[0.2, 0.8]] * len(classes),
+        "class_images": [8] * len(classes),
+        "mistaken": [[[0, 3]]] * len(classes),
         "calibration": {"ece": 0.1, "fitted_on": "halves", "temperatures": [1.0, 1.5]},
         "params": 1702,
         "file_bytes": 2_500_000,
@@ -58,6 +65,48 @@ def test_evaluation(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split() for line in lines if "parameters" in line] == [["parameters", "1,702", "1,702"]]
     assert [line.split()[-1] for line in lines if "weights on disk" in line] == ["2.500"]
     assert any("1.00 / 1.50" in line for line in lines)
+    assert any("41.0% to 93.0%" in line for line in lines)
+    assert any(name in line and "50.0%" in line and f"{name} (3)" in line for line in lines)
+
+
+def test_of_many_classes_the_hardest_are_shown_and_where_all_are_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    show_evaluation(evaluation(tuple(f"class{i}" for i in range(30))), "runs/a")
+    out = capsys.readouterr().out
+    assert "The 20 hardest of 30 classes" in out
+    assert "class19 " in out
+    assert "class20 " not in out
+    assert "evaluation.json" in out
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_demo(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    row: Any = SimpleNamespace(name=name, accuracies=[0.5, 0.6], params=1702, latency_ms=0.5)
+    demo: Any = SimpleNamespace(rows=[row], story=f"On {name}.", page=f"runs/{name}/report.html", seconds=3.0)
+    show_demo(demo)
+    out = capsys.readouterr().out
+    assert f"Curves and all runs: runs/{name}/report.html" in out
+    assert f"On {name}." in " ".join(out.split())
+    assert out.count(name) == 3
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_comparison(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show_comparison(
+        SimpleNamespace(header=["method", name], words=1, rows=[[name, "1.0"]], notes=[f"note {name}"]), name
+    )  # type: ignore[arg-type]
+    assert capsys.readouterr().out.count(name) == 4
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_many_predictions(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answered = [{"image": f"{i}.png", "model": [{"class": name, "probability": 0.5}]} for i in range(10)]
+    show_predictions([*answered, {"image": name, "error": f"is broken ({name})"}])
+    assert capsys.readouterr().out.count(name) == 12
+
+
+def test_a_file_name_that_is_no_utf8_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    show_predictions([{"image": "a\udcff.png", "error": "is broken"}])
+    assert "a\\xff.png" in capsys.readouterr().out
 
 
 def test_bench(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--split", type=str, default="test", metavar="NAME", help="test, val or train [test]")
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="another data set with the same classes")
-    parser.add_argument("--alone", type=Path | None, metavar="RUN", help="the student trained alone, to compare with")
+    parser.add_argument(
+        "--alone", type=Path | None, metavar="RUN", help="the same student trained without a teacher, to compare with"
+    )
     parser.add_argument("--robustness", action="store_true", help="accuracy under common corruptions (71 passes)")
     parser.add_argument("--ood", type=str | None, metavar="KIND[:PATH]", help="confidence on another data set")
     add_plugin(parser)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from .plain import plain_console
 
 if TYPE_CHECKING:
     from ...studies.bench import BenchResult
@@ -22,7 +23,7 @@ def show_bench(result: BenchResult) -> None:
     Args:
         result: By `stkd.studies.bench.bench`.
     """
-    console = Console()
+    console = plain_console()
     for line in _summary(result):
         console.print(line, soft_wrap=True)
     table = Table(box=box.SIMPLE)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from .plain import plain_console
 
 __all__ = ["show_catalogue"]
 
@@ -25,7 +26,7 @@ def show_catalogue(entries: list[dict[str, str]]) -> None:
     shown = entries[:MOST] if len(entries) > MOST + 1 else entries
     for entry in shown:
         table.add_row(*map(Text, entry.values()))
-    console = Console()
+    console = plain_console()
     console.print(table)
     if len(shown) < len(entries):
         console.print(f"  and {len(entries) - len(shown)} more: search for a longer part of the name, or give --json")

@@ -6,8 +6,9 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from .plain import plain_console
 
 if TYPE_CHECKING:
     from ...studies.demo import Demo
@@ -35,6 +36,6 @@ def show_demo(demo: Demo) -> None:
             f"{demo.rows[0].params / row.params:.0f}x",
             f"{row.latency_ms:.2f}",
         )
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print(f"Curves and all runs: {demo.page}", soft_wrap=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .plain import plain_console
+
 __all__ = ["show_evaluation"]
+
+_SHOWN_CLASSES = 20
 
 _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Accuracy": {
         "top1": ("top-1 accuracy", "{:.2%}"),
+        "top1_interval": ("95 % interval of top-1", "{}"),
         "top5": ("top-5 accuracy", "{:.2%}"),
         "nll": ("NLL (nats)", "{:.4f}"),
         "agreement": ("agreement with the teacher", "{:.2%}"),
@@ -40,13 +44,13 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 
 
 def show_evaluation(evaluation: dict[str, Any], title: str) -> None:
-    """Print a table with a column for each model, then the classes whose accuracy changed most.
+    """Print a table with a column for each model, then the classes with the lowest accuracy.
 
     Args:
         evaluation: By `stkd.runs.evaluation.evaluate_run`.
         title: Above the table.
     """
-    console = Console()
+    console = plain_console()
     console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(
         f"{evaluation['images']:,} images of the {evaluation['split']} split, {len(evaluation['classes'])} classes; "
@@ -68,6 +72,7 @@ def show_evaluation(evaluation: dict[str, Any], title: str) -> None:
     for row in (*_transfer(evaluation), *_robustness(evaluation), *_ood(evaluation)):
         table.add_row(*row)
     console.print(table)
+    console.print(_classes(evaluation))
     for line in _notes(evaluation):
         console.print(Text(line), soft_wrap=True)
 
@@ -82,6 +87,8 @@ def _cell(name: str, about: dict[str, Any], shape: str) -> str:
         return ""
     if name == "temperatures":
         return " / ".join(f"{t:.2f}" for t in value)
+    if name == "top1_interval":
+        return _interval(value)
     return shape.format(value / 1e6 if name.partition("_")[2].startswith("bytes") else value)
 
 
@@ -122,6 +129,40 @@ def _ood(evaluation: dict[str, Any]) -> Iterator[tuple[str | Text, ...]]:
     yield ("  mean confidence, those images", *(f"{m['foreign_confidence']:.2%}" for m in models))
 
 
+def _classes(evaluation: dict[str, Any]) -> Table:
+    """The classes with the lowest accuracy first; of many, some."""
+    names, accuracy = evaluation["classes"], evaluation["class_accuracy"]
+    order = sorted(range(len(names)), key=lambda c: (accuracy[c] is None, accuracy[c]))
+    shown = order[:_SHOWN_CLASSES]
+    table = Table(box=box.SIMPLE, title_justify="left")
+    table.title = "Class by class" if len(shown) == len(names) else f"The {len(shown)} hardest of {len(names)} classes"
+    table.add_column("class", overflow="fold")
+    for heading in ("images", "accuracy", "95 % interval", *(["teacher"] if "teacher" in evaluation else [])):
+        table.add_column(heading, justify="right")
+    table.add_column("taken for", overflow="fold")
+    for c in shown:
+        interval = evaluation["class_interval"][c]
+        cells = [
+            f"{evaluation['class_images'][c]:,}",
+            _percent(accuracy[c]),
+            "" if interval is None else _interval(interval),
+        ]
+        if "teacher" in evaluation:
+            cells.append(_percent(evaluation["teacher"]["class_accuracy"][c]))
+        mistaken = ", ".join(f"{names[label]} ({count})" for label, count in evaluation["mistaken"][c])
+        table.add_row(names[c], *cells, mistaken)
+    return table
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    low, high = bounds
+    return f"{low:.1%} to {high:.1%}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -131,6 +172,9 @@ def _notes(evaluation: dict[str, Any]) -> Iterator[str]:
         "halves": "Temperatures are fitted on one half of the images and scored on the other, both ways.",
         "held-out images": "Temperatures are fitted on the validation split.",
     }
+    yield "Intervals are Wilson's at 95 %, over the choice of test images."
+    if len(evaluation["classes"]) > _SHOWN_CLASSES:
+        yield "All classes and the confusion matrix: --json, and evaluation.json of the run for its own test images."
     yield how[evaluation["calibration"]["fitted_on"]]
     if "robustness" in evaluation:
         yield "Accuracies under corruption are means of 5 severities."

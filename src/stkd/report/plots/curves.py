@@ -16,6 +16,8 @@ from .frame import framed, line
 
 __all__ = ["Point", "Rows", "curves", "dots", "pareto", "tradeoff"]
 
+_FEW_EPOCHS = 40
+
 Rows = Sequence[Mapping[str, Any]]
 """Metrics of a run, a row for each epoch."""
 
@@ -85,6 +87,9 @@ def curves(
             )
         )
     figure = framed([*bands, *lines], "epoch", label)  # lines after all bands, so that none is hidden
+    last = max((epoch for shown in lines for epoch in shown.x), default=0)
+    if last <= _FEW_EPOCHS:  # of more, plotly chooses whole numbers by itself
+        figure.update_xaxes(tick0=0, dtick=1 if last <= 10 else 5)
     if len(lines) == 1:
         figure.update_layout(showlegend=False)
     return _with_teacher(figure, teacher, "y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,13 +12,16 @@ import plotly.graph_objects as go
 from ..styles import COLOURS, INK, Style
 from .frame import framed, line
 
-__all__ = ["MOST_CHANGES", "MOST_CLASSES", "class_changes", "heat_map", "reliability"]
+__all__ = ["MOST_CHANGES", "MOST_CLASSES", "class_changes", "confusion_map", "heat_map", "reliability"]
 
 MOST_CHANGES = 30
 """Classes that a figure of changes shows at most."""
 
 MOST_CLASSES = 100
 """Classes that a heat map shows at most."""
+
+FEW = 10
+"""Images below which the accuracy of a bin is hardly known: its mark is pale and not joined to others."""
 
 _LABELLED = 30  # classes up to which the axes of a heat map name each
 
@@ -26,7 +30,7 @@ Bins = Sequence[Mapping[str, float]]
 
 
 def reliability(models: Mapping[str, Bins], styles: Mapping[str, Style]) -> go.Figure:
-    """Accuracy by confidence, beside the diagonal on which both are equal."""
+    """Accuracy by confidence, beside the diagonal on which both are equal; bins of few images are pale."""
     diagonal = go.Scatter(
         mode="lines",
         x=[0, 1],
@@ -35,28 +39,55 @@ def reliability(models: Mapping[str, Bins], styles: Mapping[str, Style]) -> go.F
         hoverinfo="skip",
         showlegend=False,
     )
-    lines = [
-        line(
-            name,
-            [bin["confidence"] for bin in bins],
-            [bin["accuracy"] for bin in bins],
-            styles[name],
-            text=[f"{int(bin['count'])} images" for bin in bins],
-            line_width=1.2,
-            marker_size=_sizes([bin["count"] for bin in bins]),
-            hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%}<br>%{text}<extra>%{fullData.name}</extra>",
-        )
-        for name, bins in models.items()
-    ]
+    lines = [trace for name, bins in models.items() for trace in _bins(name, bins, styles[name])]
     figure = framed([diagonal, *lines], "confidence", "accuracy")
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%")
     figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
     return figure
 
 
-def _sizes(counts: Sequence[float]) -> list[float]:
-    """Marks from 3 pixels on whose area grows with the number of images."""
-    return [round(3 + 11 * (count / max(counts)) ** 0.5, 1) for count in counts]
+def _bins(name: str, bins: Bins, style: Style) -> list[go.Scatter]:
+    """A line through the bins of enough images, and pale marks for the others."""
+    many, few = ([bin for bin in bins if (bin["count"] < FEW) == small] for small in (False, True))
+    most = max(bin["count"] for bin in bins)
+    pale = {"mode": "markers", "opacity": 0.35, "showlegend": not many}
+    return [
+        line(
+            name,
+            [bin["confidence"] for bin in some],
+            [bin["accuracy"] for bin in some],
+            style,
+            text=[f"{int(bin['count'])} image{'s' if bin['count'] > 1 else ''}" for bin in some],
+            line_width=1.2,
+            marker_size=[_size(bin["count"], most) for bin in some],
+            hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%}<br>%{text}<extra>%{fullData.name}</extra>",
+            legendgroup=escape(name),
+            **how,
+        )
+        for some, how in ((many, {}), (few, pale))
+        if some
+    ]
+
+
+def _size(count: float, most: float) -> float:
+    """Of a mark, from 3 pixels on; its area grows with the number of images."""
+    return round(3 + 11 * math.sqrt(count / most), 1)
+
+
+def confusion_map(name: str, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> go.Figure:
+    """Which classes (columns) a model takes the images of each class (rows) for; right answers are left out.
+
+    Args:
+        name: Of the model.
+        confusion: (C, C), counts.
+        classes: Their names; the first 100 are shown.
+    """
+    totals = [sum(row) for row in confusion]
+    shares = [[count / total if total else None for count in row] for row, total in zip(confusion, totals, strict=True)]
+    figure = heat_map(name, shares, classes)
+    figure.update_xaxes(title_text="taken for")
+    figure.update_traces(hovertemplate="%{y} taken for %{x}: %{z:.1%}<extra></extra>", colorbar_tickformat="~%")
+    return figure
 
 
 def heat_map(name: str, matrix: Sequence[Sequence[float | None]], classes: Sequence[str]) -> go.Figure:
@@ -117,6 +148,6 @@ def class_changes(classes: Sequence[str], changes: Sequence[float], label: str) 
         showlegend=False,
     )
     figure = framed([bars], label, "", height=110 + 20 * len(order))
-    figure.update_xaxes(tickformat="+.0%")
+    figure.update_xaxes(tickformat="+~%")
     figure.update_yaxes(type="category", autorange="reversed", tickmode="linear", tickfont_size=11, showgrid=False)
     return figure

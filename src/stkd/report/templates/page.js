@@ -24,16 +24,30 @@ function draw(box) {
   drawn.add(box);
 }
 
+// Paper is narrower than most screens: figures are drawn to its width first, in dark ink.
+const PAPER = '690px';
+
+function toPaper() {
+  document.body.style.width = PAPER;
+  document.querySelectorAll('details').forEach((part) => { part.open = true; });
+  for (const box of boxes.filter((b) => b.clientWidth)) {
+    const { data, layout } = content(box, '#1d2430', '#d7dce3');
+    Plotly.react(box, data, { ...layout, autosize: false, width: box.clientWidth }, { displayModeBar: false });
+    drawn.add(box);
+  }
+}
+
+function toScreen() {
+  document.body.style.width = '';
+  drawn.forEach(draw);
+}
+
 const near = new IntersectionObserver((entries) => {
   for (const entry of entries.filter((e) => e.isIntersecting)) {
     near.unobserve(entry.target);
     draw(entry.target);
   }
 }, { rootMargin: '400px' });
-
-function drawAll() {
-  boxes.forEach(draw);
-}
 
 // Values of a plot as rows: one for each point, or for each cell of a heat map.
 function values(box) {
@@ -119,7 +133,8 @@ addEventListener('click', (event) => {
   else if (button?.closest('thead')) sort(button);
 });
 addEventListener('change', (event) => { if (event.target.matches('.choose select')) choose(event.target.value); });
-addEventListener('beforeprint', drawAll);
+addEventListener('beforeprint', toPaper);
+addEventListener('afterprint', toScreen);
 dark.addEventListener('change', () => drawn.forEach(draw));
 const first = document.querySelector('.choose select');
 if (first) choose(first.value);
