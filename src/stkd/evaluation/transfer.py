@@ -83,10 +83,7 @@ def virtual_transfer(
         "agreement": list(answers.agreement),
         "pearson": [c["pearson"] for c in correlations],
         "spearman": [c["spearman"] for c in correlations],
-        "pairs": [
-            _pair(labels, pair, each, teacher, student, images)
-            for pair in most_similar_pairs(teacher_similarity, _PAIRS)
-        ],
+        "pairs": [_pair(labels, pair, each, teacher, student, images) for pair in similar],
     }
 
 

@@ -15,7 +15,7 @@ from ..runs.description import joined, percent
 from ..runs.evaluation import current_evaluation, read_evaluation
 from . import predictions, robustness
 from .comparison_record import RECORD, Panel, panels_of, read_record
-from .comparison_table import scores_table
+from .comparison_table import comparison_tables
 from .costs import tradeoffs
 from .page import Figure, Section, render
 from .plots.curves import curves, dots
@@ -86,7 +86,7 @@ class _Page:
         lead = [f"{story} {self._story()}".strip(), *(self._outcome(panel) for panel in self.panels)]
         costs = tradeoffs(self.record, self.panels, self.evaluations, self.styles)
         sections = [
-            Section("table", "Table", {0: {"table": scores_table(self.record, self.panels, self.styles)}}),
+            Section("table", "Table", {0: {"tables": comparison_tables(self.record, self.panels, self.styles)}}),
             self._section("seeds", "Every seed", self._seeds),
             self._section("curves", "Curves", self._curves),
             Section("cost", "Accuracy against cost", {0: {"figures": costs} if costs else None}),

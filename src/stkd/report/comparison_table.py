@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
@@ -11,11 +12,18 @@ from .comparison_record import Panel, Row
 from .styles import TEACHER, Style
 from .tables import EMPTY, Cell, Table, number, percent
 
-__all__ = ["scores_table"]
+__all__ = ["comparison_tables"]
+
+_SCORES = ("top-1 (%)", "± std", "EMA (%)", "NLL", "95 % interval", "p, corrected", "seeds")
+_WORK = ("images seen", "teacher passes", "time of a run", "parameters", "MACs")
 
 
-def scores_table(record: Mapping[str, Any], panels: Sequence[Panel], styles: Mapping[str, Style]) -> Table:
-    """The table; columns that say nothing here are left out.
+def comparison_tables(
+    record: Mapping[str, Any], panels: Sequence[Panel], styles: Mapping[str, Style]
+) -> tuple[Table, Table]:
+    """Scores of every method, and what it costs: two tables, each no wider than a screen.
+
+    Columns that say nothing here are left out.
 
     Args:
         record: The comparison.
@@ -23,9 +31,8 @@ def scores_table(record: Mapping[str, Any], panels: Sequence[Panel], styles: Map
         styles: Of the methods, for the mark before each name.
     """
     baseline = record["baseline"]
-    header = ["method", "data", "student", "top-1 (%)", "± std", "EMA (%)", "NLL", f"against {baseline} (points)"]
-    header += ["95 % interval", "p, corrected", "seeds", "images seen", "teacher passes", "time of a run"]
-    header += ["parameters", "MACs"]
+    difference = f"against {baseline} (points)"
+    header = ["method", "data", "student", *_SCORES[:4], difference, *_SCORES[4:], *_WORK]
     teachers = [_teacher(data, teacher) for data, teacher in record["teachers"].items()]
     rows, failed = [], []
     for panel in panels:
@@ -39,12 +46,15 @@ def scores_table(record: Mapping[str, Any], panels: Sequence[Panel], styles: Map
         "for the number of comparisons. Click a heading to sort."
     )
     same = [name for name in ("data", "student") if len({getattr(panel, name) for panel in panels}) == 1]
-    table = Table(caption, header, [*teachers, *rows], strong=len(teachers)).without_columns(*same)
+    whole = Table(caption, header, [*teachers, *rows], strong=len(teachers))
+    table = whole.without_columns(*same, *_WORK)
+    costs = whole.without_columns(*same, *_SCORES, difference)
     reasons = [
         [name, Cell(f"failed ({panel.name}, seed {f['seed']}): {f['why']}", span=len(table.header) - 1)]
         for panel, f, name in failed
     ]
-    return Table(caption, table.header, [*table.rows, *reasons], table.strong)
+    scores = Table(caption, table.header, [*table.rows, *reasons], table.strong)
+    return scores, dataclasses.replace(costs, caption="Work of one run, and the size of its model.")
 
 
 def _teacher(data: str, teacher: Mapping[str, Any]) -> list[Cell]:

@@ -57,7 +57,7 @@ def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
         else ""
     )
     return (
-        f"{who} on {images} of {data}, for {config.epochs} epochs in batches of {config.batch_size} "
+        f"{who} on {images} of {data}, for {_count(config.epochs, 'epoch')} in batches of {config.batch_size} "
         f"({rate}; seed {config.seed}). {describe_mix(result['mix'])}{scores} "
         f"Training took {duration(result['seconds'])} and {result['images_seen']:,} images."
     )
@@ -108,7 +108,11 @@ def describe_splits(images: Mapping[str, int]) -> str:
         images: "train", "val" and "test" to their numbers, as far as they are there.
     """
     words = {"train": "training", "val": "validation", "test": "test"}
-    return joined([f"{count:,} {words.get(split, split)} images" for split, count in images.items()])
+    return joined([_count(count, f"{words.get(split, split)} image") for split, count in images.items()])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _taught(config: DistillConfig, result: Mapping[str, Any]) -> bool:
