@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ...preflight.finding import LEVELS, Report
+from .plain import plain_console
 
 __all__ = ["show_findings"]
 
@@ -16,7 +16,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 def show_findings(report: Report) -> None:
     """Print a row for each finding, and how many there are."""
-    console = Console()
+    console = plain_console()
     table = Table(box=box.SIMPLE, show_header=False)
     for check, finding in report.findings:
         table.add_row(Text(finding.level, _STYLES[finding.level]), Text(check), Text(finding.message))
