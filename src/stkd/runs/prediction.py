@@ -24,6 +24,9 @@ __all__ = ["predict_images"]
 
 _CHUNK = 64  # images that are shown to the models at once, while the next ones are decoded
 
+View = tuple[int, int, float, str]
+"""Channels, size, crop and interpolation, as `decode_square` takes them."""
+
 
 def predict_images(run: Path, images: Iterable[str | Path], *, top: int = 5) -> list[dict[str, Any]]:
     """The most probable classes of images by a run's student, and by its teacher where the run has one.
@@ -70,12 +73,12 @@ def predict_images(run: Path, images: Iterable[str | Path], *, top: int = 5) -> 
     return rows
 
 
-def _decoded(paths: Sequence[Path], view: tuple[int, int, float, str]) -> Iterator[tuple[Sequence[Path], list[Tensor | str]]]:
+def _decoded(paths: Sequence[Path], view: View) -> Iterator[tuple[Sequence[Path], list[Tensor | str]]]:
     """Chunks of the paths with their pixels, or the reason why there are none; one chunk is decoded ahead.
 
     Args:
         paths: Image files.
-        view: Channels, size, crop and interpolation, as `decode_square` takes them.
+        view: How they are seen.
     """
     read = partial(_read, view=view)
     waiting: deque[tuple[Sequence[Path], Iterator[Tensor | str]]] = deque()
@@ -90,7 +93,7 @@ def _decoded(paths: Sequence[Path], view: tuple[int, int, float, str]) -> Iterat
             yield done, list(pixels)
 
 
-def _read(path: Path, view: tuple[int, int, float, str]) -> Tensor | str:
+def _read(path: Path, view: View) -> Tensor | str:
     try:
         return decode_square(path, *view)
     except StkdError as error:
