@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .api import Result, cache_teacher, check, distill, distill_many, load, train
     from .core.errors import StkdError
     from .data import open_data
+    from .data.from_python import data_from
     from .evaluation import evaluate
     from .mixing import virtual_samples
 
@@ -24,6 +25,7 @@ _HOMES = {
     "StkdError": "core.errors",
     "cache_teacher": "api",
     "check": "api",
+    "data_from": "data.from_python",
     "distill": "api",
     "distill_many": "api",
     "evaluate": "evaluation",
@@ -41,6 +43,7 @@ __all__ = [
     "cache_teacher",
     "check",
     "data",
+    "data_from",
     "distill",
     "distill_many",
     "evaluate",

@@ -13,6 +13,7 @@ from .core.config import CacheConfig, CheckConfig, DataOptions, DistillConfig, R
 from .core.errors import StkdError
 from .core.options import checked
 from .data import DataSet
+from .data.from_python import data_from, spec_of
 from .data.selection import data_of
 from .methods.selection import method_of, mix_of
 from .models.files import ModelInfo
@@ -44,14 +45,12 @@ __all__ = [
 ]
 
 
-def train(
-    model: str | nn.Module, data: str | DataSet, *, out: str | Path, method: str = "ce", **options: Any
-) -> Result:
+def train(model: str | nn.Module, data: Any, *, out: str | Path, method: str = "ce", **options: Any) -> Result:
     """Train one model alone.
 
     Args:
         model: Model name or any module from images to logits.
-        data: "KIND:PATH" or a data set.
+        data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
         out: Run directory; the same call again resumes.
         method: "ce", "mixup" or "dml" (which trains a peer beside it).
         options: Fields of `TrainConfig`.
@@ -59,15 +58,16 @@ def train(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    named = {"model": _name(model), "data": _name(data), "method": method, "out": out}
+    name, opened = _data(data, TrainConfig, options)
+    named = {"model": _name(model), "data": name, "method": method, "out": out}
     config = build(TrainConfig, checked(TrainConfig, {**options, **named}))
-    return run_train(config, data=_opened(data, config), model=_module(model))
+    return run_train(config, data=opened, model=_module(model))
 
 
 def distill(
     teacher: str | nn.Module | None,
     student: str | nn.Module,
-    data: str | DataSet,
+    data: Any,
     method: str = "stkd",
     *,
     out: str | Path,
@@ -79,7 +79,7 @@ def distill(
         teacher: Model name (with `teacher_weights`), a run directory, or any trained module from images to logits, that
             is given back as it was. None with `teacher_cache`.
         student: Model name or any module, which is trained in place.
-        data: "KIND:PATH" or a data set.
+        data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
         method: Method name, with options if wanted ("stkd:temperature=2").
         out: Run directory; the same call again resumes.
         options: Fields of `DistillConfig`.
@@ -87,16 +87,16 @@ def distill(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    options = {**_options_of_teacher(teacher), **options}
-    named = {"student": _name(student), "data": _name(data), "method": method, "out": out}
-    config = build(DistillConfig, checked(DistillConfig, {**options, **named}))
-    return run_distill(config, data=_opened(data, config), student=_module(student), teacher=_module(teacher))
+    name, opened = _data(data, DistillConfig, options)
+    named = {"student": _name(student), "data": name, "method": method, "out": out}
+    config = build(DistillConfig, checked(DistillConfig, {**_options_of_teacher(teacher), **options, **named}))
+    return run_distill(config, data=opened, student=_module(student), teacher=_module(teacher))
 
 
 def distill_many(
     teacher: str | nn.Module | None,
     students: Mapping[str, Mapping[str, Any]],
-    data: str | DataSet,
+    data: Any,
     method: str = "stkd",
     *,
     out: str | Path,
@@ -108,7 +108,7 @@ def distill_many(
         teacher: As in `stkd.distill`.
         students: For each the name of its run directory below `out`, and its own options: `student` (a model name or
             any module), `method`, `seed` and those of the optimiser but `epochs` and `batch_size`.
-        data: "KIND:PATH" or a data set.
+        data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
         method: Of the students that name none.
         out: Folder of the run directories; the same call again resumes.
         options: Fields of `DistillConfig` that all have.
@@ -127,20 +127,20 @@ def distill_many(
     named = {
         name: {**own, "student": _name(own["student"])} if "student" in own else own for name, own in students.items()
     }
-    common = {**_options_of_teacher(teacher), **options, "data": _name(data), "method": method, "out": out}
+    name, opened = _data(data, DistillConfig, options)
+    common = {**_options_of_teacher(teacher), **options, "data": name, "method": method, "out": out}
     configs = configs_of(common, named)
-    opened = _opened(data, next(iter(configs.values())))
     return run_many(configs, data=opened, students=modules, teacher=_module(teacher))
 
 
 def cache_teacher(
-    teacher: str | nn.Module, data: str | DataSet, method: str = "stkd", *, out: str | Path, **options: Any
+    teacher: str | nn.Module, data: Any, method: str = "stkd", *, out: str | Path, **options: Any
 ) -> Cached:
     """Write a teacher's logits for the virtual samples of a run; `distill(None, ..., teacher_cache=out)` reads them.
 
     Args:
         teacher: As in `distill`.
-        data: "KIND:PATH" or a data set.
+        data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
         method: Method of the students; it chooses the virtual samples.
         out: The cache; the same call again resumes, with more epochs lengthens it.
         options: Fields of `CacheConfig`.
@@ -148,16 +148,17 @@ def cache_teacher(
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    named = {"data": _name(data), "method": method, "out": out}
+    name, opened = _data(data, CacheConfig, options)
+    named = {"data": name, "method": method, "out": out}
     config = build(CacheConfig, checked(CacheConfig, {**_options_of_teacher(teacher), **options, **named}))
-    return run_cache(config, data=_opened(data, config), teacher=_module(teacher))
+    return run_cache(config, data=opened, teacher=_module(teacher))
 
 
-def check(data: str | DataSet, teacher: str | nn.Module | None = None, **options: Any) -> Report:
+def check(data: Any, teacher: str | nn.Module | None = None, **options: Any) -> Report:
     """Check images, teacher and budget, as every training does first.
 
     Args:
-        data: "KIND:PATH" or a data set.
+        data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
         teacher: As in `distill`; None checks the images alone.
         options: Fields of `CheckConfig`.
 
@@ -167,9 +168,9 @@ def check(data: str | DataSet, teacher: str | nn.Module | None = None, **options
     Raises:
         StkdError: An option, a file or a name is wrong.
     """
-    named = {"data": _name(data)}
-    config = build(CheckConfig, checked(CheckConfig, {**_options_of_teacher(teacher), **options, **named}))
-    return run_check(config, data=_opened(data, config), teacher=_module(teacher))
+    name, opened = _data(data, CheckConfig, options)
+    config = build(CheckConfig, checked(CheckConfig, {**_options_of_teacher(teacher), **options, "data": name}))
+    return run_check(config, data=opened, teacher=_module(teacher))
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
@@ -301,11 +302,9 @@ def _options_of_teacher(teacher: str | nn.Module | None) -> dict[str, Any]:
     return {} if teacher is None else {"teacher": _name(teacher)}
 
 
-def _name(what: str | nn.Module | DataSet) -> str:
-    """What a config calls a model or a data set."""
-    if isinstance(what, nn.Module):
-        return type(what).__name__
-    return what if isinstance(what, str) else what.name
+def _name(model: str | nn.Module) -> str:
+    """What a config calls a model."""
+    return type(model).__name__ if isinstance(model, nn.Module) else model
 
 
 def _module(model: str | nn.Module | None) -> nn.Module | None:
@@ -313,21 +312,31 @@ def _module(model: str | nn.Module | None) -> nn.Module | None:
     return None if isinstance(model, str) else model
 
 
-def _opened(data: str | DataSet, config: RunConfig) -> DataSet | None:
-    """The data set that was given, None for a name.
+def _data(data: Any, config: type[RunConfig], options: Mapping[str, Any]) -> tuple[str, DataSet | None]:
+    """What a config calls the data, and the data set; None where the name is enough to open it.
 
     Raises:
-        StkdError: An option was given that only opening a data set could follow.
+        StkdError: It is no data, or an option was given that only opening a data set could follow.
     """
     if isinstance(data, str):
-        return None
-    for field in dataclasses.fields(DataOptions):
-        if field.name in _OF_OPENING and getattr(config, field.name) != field.default:
-            raise StkdError(f"{field.name} comes too late for a data set that is open; give it to stkd.open_data")
-    return data
+        return data, None
+    defaults = {field.name: field.default for field in dataclasses.fields(DataOptions)}
+    given = checked(config, {name: options[name] for name in _OF_OPENING if options.get(name) is not None})
+    given = {name: value for name, value in given.items() if value != defaults[name]}
+    if isinstance(data, DataSet):
+        for name in given:
+            raise StkdError(f"{name} comes too late for a data set that is open; give it to stkd.open_data")
+        return data.name, data
+    for name in _OF_KINDS & set(given):
+        raise StkdError(f"{name} is for data by name; a data set of yours has its own classes: leave it out")
+    if (spec := spec_of(data)) is not None:
+        return spec, None
+    opened = data_from(data, **given)
+    return opened.name, opened
 
 
+_OF_KINDS = {"labels", "nested"}
 _OF_OPENING = {
-    *("labels", "image_size", "crop_pct", "interpolation", "nested", "skip_bad"),
-    *("val_fraction", "train_images", "split_seed"),
+    *("image_size", "crop_pct", "interpolation", "skip_bad", "val_fraction", "train_images", "split_seed"),
+    *_OF_KINDS,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -60,9 +61,50 @@ def open_data(
     Raises:
         StkdError: The kind, the path, an option or a file is not usable.
     """
+    if spec.startswith(f"{GIVEN}:"):
+        raise StkdError(
+            f"these images were given from Python ({spec.removeprefix(f'{GIVEN}:')}) and cannot be found again; give "
+            "them to the same call once more, or another --data KIND:PATH with the same classes"
+        )
+    kind, path = _parse(spec)
+
+    def read(request: Request) -> DataSet:
+        return sources.get(kind)(path, request)
+
+    return opened(
+        read,
+        labels=labels,
+        image_size=image_size,
+        val_fraction=val_fraction,
+        train_images=train_images,
+        split_seed=split_seed,
+        nested=nested,
+        skip_bad=skip_bad,
+        crop_pct=crop_pct,
+        interpolation=interpolation,
+    )
+
+
+GIVEN = "python"
+"""What a data set is called whose images a Python program gave, before a colon and what it gave."""
+
+
+def opened(
+    read: Callable[[Request], DataSet],
+    *,
+    labels: Literal["fine", "coarse"] = "fine",
+    image_size: int | None,
+    val_fraction: float,
+    train_images: int | None,
+    split_seed: int,
+    nested: bool = False,
+    skip_bad: bool,
+    crop_pct: float | None,
+    interpolation: Interpolation | None,
+) -> DataSet:
+    """The data set that `read` gives for options, with its splits; see `open_data`."""
     _check_options(labels, image_size, val_fraction, train_images, split_seed)
     _check_view(crop_pct, interpolation)
-    kind, path = _parse(spec)
     request = Request(
         labels=labels,
         image_size=image_size,
@@ -72,7 +114,7 @@ def open_data(
         crop_pct=1.0 if crop_pct is None else float(crop_pct),
         interpolation=interpolation or "bilinear",
     )
-    data = sources.get(kind)(path, request)
+    data = read(request)
     if data.augment == "resized":
         # runs that began when crops showed 25 to 100 % of the square are not to go on with other ones
         data = replace(data, fingerprint=fingerprint(data.fingerprint, crops="0.08 to 1 of the picture"))

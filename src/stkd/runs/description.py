@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import DistillConfig, TrainConfig
+from ..data import GIVEN
 
 __all__ = [
     "command_of",
@@ -95,6 +96,8 @@ def describe_data(spec: str) -> str:
         spec: KIND[:PATH], as `--data` takes it.
     """
     kind, _, path = spec.partition(":")
+    if kind == GIVEN:
+        return f"{path}, given from Python"
     folder = Path(os.path.expanduser(os.path.expandvars(path))).resolve().name if path else ""
     if kind == "folder":
         return f"the folder {folder}"
