@@ -22,7 +22,7 @@ __all__ = ["Step"]
 
 @contextmanager
 def _one_image_said(batch: Batch) -> Iterator[None]:
-    """Say in one line that a batch is too small for a model's batch normalisation.
+    """Say in one line that a batch is too small for batch normalisation.
 
     Raises:
         StkdError: In place of torch's error.
@@ -33,8 +33,8 @@ def _one_image_said(batch: Batch) -> Iterator[None]:
         if len(batch.images) > 1 or "more than 1 value per channel" not in str(error):
             raise
         raise StkdError(
-            "the student normalises over the images of a batch, and this batch is one image; give --batch-size 2 or "
-            "more"
+            "the student, or what its method trains beside it, normalises over the images of a batch, and this batch "
+            "is one image; give --batch-size 2 or more"
         ) from None
 
 
@@ -75,7 +75,7 @@ class Step:
         state, fabric, optimizer = self.state, self.state.fabric, self.optimizer
         with _one_image_said(batch):
             logits = self.model(batch.images)
-        named = self._losses(batch, logits, taught)
+            named = self._losses(batch, logits, taught)
         total: Tensor = sum(named.values(), start=torch.zeros((), device=fabric.device))
         fabric.backward(total)
         if (norm := self.student.config.clip_norm) is not None:
