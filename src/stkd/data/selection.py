@@ -1,15 +1,43 @@
-"""The data set that options name."""
+"""The data set that options name, seen by evaluation as the weights that a model starts from were."""
 
 from __future__ import annotations
 
-from ..core.config import RunConfig
+import logging
+from dataclasses import replace
+from typing import TypeVar
+
+from ..core.config import DistillConfig, RunConfig, TrainConfig
+from ..models.published import published
 from . import DataSet, open_data
+from .image_arrays import augment_for
 
 __all__ = ["data_of"]
 
+C = TypeVar("C", bound=RunConfig)
+
+_log = logging.getLogger(__name__)
+
 
 def data_of(config: RunConfig) -> DataSet:
-    """The data set that a config names, with its splits."""
+    """The data set that a config names, with its splits.
+
+    Where the model starts from published weights and photos are cropped at random in training, evaluation crops and
+    resizes them as these weights' own evaluation does, unless the config says how.
+    """
+    viewed = _viewed_like_published(config)
+    data = _open(viewed)
+    if viewed is config:
+        return data
+    if data.augment != "resized":
+        return _open(config)  # a folder of small images, of which training and evaluation see the same square
+    _log.info(
+        "evaluation sees the images as the published weights do: --crop-pct %g --interpolation %s",
+        *(data.crop_pct, data.interpolation),
+    )
+    return data
+
+
+def _open(config: RunConfig) -> DataSet:
     return open_data(
         config.data,
         labels=config.labels,
@@ -22,3 +50,24 @@ def data_of(config: RunConfig) -> DataSet:
         crop_pct=config.crop_pct,
         interpolation=config.interpolation,
     )
+
+
+def _viewed_like_published(config: C) -> C:
+    """The config with crop and interpolation of published weights; itself where there are none, or it names its own."""
+    if config.crop_pct is not None or config.interpolation is not None:
+        return config
+    if config.image_size is None and not config.data.startswith("folder:"):
+        return config  # the other sets are of small images, unless they are enlarged
+    if config.image_size is not None and augment_for(config.image_size) != "resized":
+        return config
+    known = published(name) if (name := _pretrained(config)) is not None else None
+    if known is None:
+        return config
+    return replace(config, crop_pct=known.crop_pct, interpolation=known.interpolation)
+
+
+def _pretrained(config: RunConfig) -> str | None:
+    """The model of a config that starts from published weights."""
+    if isinstance(config, DistillConfig):
+        return config.student if config.student_pretrained and config.student else None
+    return config.model if isinstance(config, TrainConfig) and config.pretrained else None

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -18,7 +18,7 @@ from ..core.errors import StkdError
 from ..core.keywords import check_keywords
 from . import weights
 from .names import check_name, needs_hub
-from .published import INTERPOLATIONS
+from .published import Interpolation
 from .weight_files import INDEX_ENDING
 
 __all__ = ["ModelInfo", "find_weights", "load_model", "read_info", "save_model"]
@@ -51,7 +51,7 @@ class ModelInfo:
     std: tuple[float, ...]
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     crop_pct: float = 1.0
-    interpolation: str = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     def build(self) -> nn.Module:
         """The model, with initial weights; nothing is downloaded.
@@ -94,8 +94,8 @@ class ModelInfo:
             raise StkdError(f"std must be positive, got {list(self.std)}")
         if type(self.crop_pct) not in (int, float) or not 0.1 <= self.crop_pct <= 1:
             raise StkdError(f"crop_pct is {self.crop_pct!r}; it must be a number from 0.1 to 1")
-        if self.interpolation not in INTERPOLATIONS:
-            raise StkdError(f"interpolation is {self.interpolation!r}; it must be one of {', '.join(INTERPOLATIONS)}")
+        if self.interpolation not in (known := get_args(Interpolation)):
+            raise StkdError(f"interpolation is {self.interpolation!r}; it must be {' or '.join(known)}")
         check_keywords("options", self.options)
 
     def check_local(self) -> None:

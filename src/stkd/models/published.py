@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..core.errors import unknown
 from . import external
 from .names import split_name
 
-__all__ = ["INTERPOLATIONS", "Published", "published"]
+__all__ = ["Interpolation", "Published", "published"]
 
-INTERPOLATIONS = ("bilinear", "bicubic")
+Interpolation = Literal["bilinear", "bicubic"]
 """Ways to resize an image that a model can ask for."""
 
 
@@ -33,7 +33,7 @@ class Published:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop_pct: float
-    interpolation: str
+    interpolation: Interpolation
     outputs: int
     classes: tuple[tuple[str, ...], ...]
 
@@ -75,7 +75,7 @@ def _timm(cfg: Mapping[str, Any]) -> Published:
     if names := cfg.get("label_names"):
         classes.append(_distinct(names))
     classes += _imagenet(outputs)
-    interpolation = "bicubic" if pixels["interpolation"] in ("bicubic", "lanczos") else "bilinear"
+    interpolation = _interpolation(pixels["interpolation"])
     mean, std = tuple(map(float, pixels["mean"])), tuple(map(float, pixels["std"]))
     return Published(
         *(int(pixels["input_size"][-1]), mean, std, min(float(pixels["crop_pct"]), 1.0), interpolation, outputs),
@@ -93,8 +93,17 @@ def _torchvision(name: str) -> Published | None:
     size = int(pixels.crop_size[0])
     return Published(
         *(size, tuple(pixels.mean), tuple(pixels.std), min(size / pixels.resize_size[0], 1.0)),
-        *(str(pixels.interpolation.value), len(categories), (_distinct(categories), *_imagenet(len(categories)))),
+        *(
+            _interpolation(pixels.interpolation.value),
+            len(categories),
+            (_distinct(categories), *_imagenet(len(categories))),
+        ),
     )
+
+
+def _interpolation(name: str) -> Interpolation:
+    """The nearest of ours to one that a library names."""
+    return "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
 
 
 def _imagenet(outputs: int) -> list[tuple[str, ...]]:

@@ -22,7 +22,7 @@ from ..methods.spec import parse
 from ..mixing import Mix
 from ..models.files import ModelInfo, find_weights, read_info
 from .directory import read_result
-from .finished_run import asking_for_plugin, open_model_for, open_run
+from .finished_run import asking_for_plugin, data_seen_by, open_model_for, open_run
 from .options import read_config
 
 __all__ = ["current_evaluation", "evaluate_run", "read_evaluation"]
@@ -136,8 +136,9 @@ def read_evaluation(run: Path, *, teacher: Path | None = None) -> dict[str, Any]
     if not stored:
         return {}
     config = read_config(run)
+    info = read_info(find_weights(run))
     with asking_for_plugin(run):
-        data = data_of(config)
+        data = data_of(config) if info is None else data_seen_by(info, config)
     return _valid(stored, _inputs(run, config, data, teacher))
 
 

@@ -22,7 +22,7 @@ from ..teachers import Ensemble, LiveTeacher
 from ..teachers.loading import load_teacher, teacher_of
 from .options import read_config
 
-__all__ = ["FinishedRun", "asking_for_plugin", "open_model_for", "open_run"]
+__all__ = ["FinishedRun", "asking_for_plugin", "data_seen_by", "open_model_for", "open_run"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,11 +67,20 @@ class FinishedRun:
         if spec is not None:
             config = dataclasses.replace(config, data=spec, val_fraction=0.0, train_images=None)
         with asking_for_plugin(self.path):
-            data = data_of(config)
+            data = data_seen_by(self.info, config)
         if data.classes and data.classes != self.info.classes:
             raise StkdError(f"{data.name} has other classes than the model; give --data one with the same classes")
         info = self.info
         return dataclasses.replace(data, mean=info.mean, std=info.std, classes=info.classes)
+
+
+def data_seen_by(info: ModelInfo, config: TrainConfig | DistillConfig) -> DataSet:
+    """The data set of a run as its model was evaluated on it.
+
+    Raises:
+        StkdError: It cannot be read.
+    """
+    return data_of(dataclasses.replace(config, crop_pct=info.crop_pct, interpolation=info.interpolation))
 
 
 def open_run(
