@@ -79,3 +79,13 @@ def test_many_and_cache_look_too(rotated: Path, tmp_path: Path, stkd: Callable) 
                 "--out", tmp_path / "cache", *PLAIN)  # fmt: skip
     assert done.code == 2
     assert "in another order" in done.err
+
+
+def test_card_and_page_say_what_was_found(teacher_run: Path, tmp_path: Path, stkd: Callable) -> None:  # type: ignore[type-arg]
+    out = tmp_path / "run"
+    done = stkd("distill", "--data", "digits", "--teacher-weights", teacher_run, "--student", "cnn2", "--epochs", 1,
+                "--batch-size", 1, "--train-images", 40, "--out", out, *PLAIN)  # fmt: skip
+    assert done.code == 0
+    assert "- warning: with one image in a batch nothing is mixed" in (out / "README.md").read_text()
+    assert stkd("report", out).code == 0
+    assert "with one image in a batch nothing is mixed" in (out / "report.html").read_text()

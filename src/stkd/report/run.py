@@ -15,13 +15,14 @@ from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..models.files import find_weights, read_info
 from ..runs.description import command_of, describe_data, describe_run
-from ..runs.directory import read_result
+from ..runs.directory import read_preflight, read_result
 from ..runs.evaluation import current_evaluation
 from ..runs.options import read_config
 from . import predictions, robustness
 from .page import Figure, Section, render
 from .plots.curves import Rows, curves
 from .predictions import Evaluation, Values
+from .preflight import preflight
 from .styles import styles
 from .tables import Cell, Table, interval, number, percent
 
@@ -59,6 +60,7 @@ def write_run(path: Path) -> Path:
         ("scores", "Scores", _scores(config, result, evaluation, name, teacher)),
         ("curves", "Curves", _curves(read_metrics(path), evaluation, result["mix"])),
         *(_of_evaluation(evaluation, name) if evaluation else []),
+        ("preflight", "Checked before", preflight(read_preflight(path))),
         ("again", "Again", _again(config, path)),
     ]
     title = f"{_model(config)} on {describe_data(config.data)}: {config.method}"

@@ -27,7 +27,7 @@ from .model_card import write_card
 from .options import as_begun, check_unchanged, read_options
 from .transaction import complete_replacement, replaced_together
 
-__all__ = ["RunDirectory", "finished_result", "read_metrics", "read_result", "weights_name"]
+__all__ = ["RunDirectory", "finished_result", "read_metrics", "read_preflight", "read_result", "weights_name"]
 
 _log = logging.getLogger(__name__)
 
@@ -206,7 +206,8 @@ class RunDirectory:
                 save_model(module, file, info)
                 digests[file.name] = digest_file(file)
             result = {**result, "teacher": teacher, "weights": digests}
-            write_card(end, self.config, result, info, self.weights.name, teacher)
+            found = read_preflight(self.path)
+            write_card(end, self.config, result, info, self.weights.name, teacher, found)
             if self._lengthened:
                 longer = {name: plain(self.config)[name] for name in ("epochs", "sample_epochs")}
                 write_atomic(
@@ -222,7 +223,13 @@ class RunDirectory:
     def _repair_card(self, result: Mapping[str, Any]) -> None:
         info = read_info(self.weights)
         if not self._file("README.md").exists() and info is not None:
-            write_card(self.path, self.config, result, info, self.weights.name, result.get("teacher", ""))
+            found = read_preflight(self.path)
+            write_card(self.path, self.config, result, info, self.weights.name, result.get("teacher", ""), found)
+
+
+def read_preflight(path: Path) -> dict[str, Any] | None:
+    """What preflight.json of a run directory holds; None if nothing was checked, or it is damaged."""
+    return _read_object(path / "preflight.json")
 
 
 def read_result(path: Path) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ def write_card(
     info: ModelInfo,
     weights: str,
     teacher: str,
+    preflight: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the model card of a finished run.
 
@@ -34,6 +35,7 @@ def write_card(
         info: What the weights' header says.
         weights: File name of the weights.
         teacher: Names of the teachers' models; empty if the method used none.
+        preflight: What preflight.json holds; None if nothing was checked.
     """
     environment = Environment(
         loader=PackageLoader(__package__),
@@ -51,6 +53,7 @@ def write_card(
         weights=weights,
         data=describe_data(config.data),
         splits=describe_splits(result["images"]) if result.get("images") else "",
+        findings=None if preflight is None else [f for f in preflight.get("findings", []) if f["check"] != "length"],
         own_module="/" not in info.model and info.model not in models,
         description=describe_run(config, result, teacher),
         scores={split: score for split, score in scores.items() if score},
