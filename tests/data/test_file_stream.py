@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 from PIL import Image
 
 from stkd.core.errors import StkdError
-from stkd.data import ImageFiles
+from stkd.data import ImageFiles, Split
 from stkd.data.augment import resized_boxes
+from stkd.data.broken_files import readable
 from stkd.data.decode import decode, open_image, resized_crop
 from stkd.data.file_stream import FileStream, centred
 from stkd.data.plan import plan_epoch
@@ -98,3 +100,42 @@ def test_centred_chunks_are_in_order(files: ImageFiles) -> None:
     assert [c.shape for c in chunks] == [(4, 16, 16, 3), (3, 16, 16, 3)]
     full = open_image(files.root / "3.jpg").pixels(3)
     assert torch.equal(chunks[0][3], full.permute(1, 2, 0))
+
+
+def test_next_image_of_the_class_stands_in_for_a_broken_one(
+    files: ImageFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = partial(plan_epoch, len(files), 7, Mix("none", 1), seed=0)
+
+    def shown(skip_bad: bool, workers: int) -> dict[int, torch.Tensor]:
+        some = replace(files, skip_bad=skip_bad)
+        batches = FileStream(some, LABELS, "none", plan, steps=1, workers=workers, pin=False)
+        images = [image for epoch in range(2) for image in batches.take(epoch, 0)]
+        places = [int(place) for epoch in range(2) for place in plan(epoch=epoch)[0].index]
+        return dict(zip(places, images, strict=True))
+
+    good = shown(False, 0)
+    for name in ("6.jpg", "0.jpg"):
+        (files.root / name).write_bytes(b"x")
+    for workers in (0, 1):
+        found = shown(True, workers)
+        for place in range(7):
+            assert torch.equal(found[place], good[{6: 2, 0: 2}.get(place, place)])
+    assert [record.getMessage().count("next image of its class") for record in caplog.records] == [1, 1]
+    for name in ("2.jpg", "4.jpg"):
+        (files.root / name).write_bytes(b"x")
+    with pytest.raises(StkdError, match="no file of a class can be decoded, such as [024]"):
+        shown(True, 0)
+
+
+def test_evaluation_leaves_broken_files_out(files: ImageFiles) -> None:
+    (files.root / "1.jpg").write_bytes(b"x")
+    split = Split(replace(files, skip_bad=True), LABELS)
+    pairs = list(centred(split.images, [range(2), range(2, 7)], workers=0, pin=False))
+    assert [positions.tolist() for _, positions in pairs] == [[0], [2, 3, 4, 5, 6]]
+    left = readable(split)
+    assert left.images.names == tuple(f"{i}.jpg" for i in (0, 2, 3, 4, 5, 6))
+    assert left.labels.tolist() == [0, 0, 1, 0, 1, 0]
+    with pytest.raises(StkdError, match=r"1\.jpg is broken"):
+        list(centred(files, [range(7)], workers=0, pin=False))
+    assert readable(Split(files, LABELS)).images is files

@@ -120,6 +120,9 @@ def test_home_and_variables_are_expanded(tmp_path: Path, monkeypatch: pytest.Mon
         ("digits", {"val_fraction": 0.5, "train_images": 700}, "only 649 labelled"),
         ("digits", {"image_size": 4}, "image_size is 4; use a side from 8 to 4096"),
         ("digits", {"image_size": 4096}, "1797 images do not fit memory at image_size 4096; use at most 1093"),
+        ("digits", {"crop_pct": 0}, "crop_pct is 0; use a share of the shorter side from 0.1 to 1"),
+        ("digits", {"crop_pct": 1.2}, "crop_pct is 1.2"),
+        ("digits", {"interpolation": "nearest"}, "interpolation is 'nearest'; use bilinear or bicubic"),
         ("digits", {"split_seed": -1}, "split_seed is -1; use 0 or a positive number"),
     ],
 )
