@@ -124,7 +124,7 @@ def test_next_image_of_the_class_stands_in_for_a_broken_one(
     assert [record.getMessage().count("next image of its class") for record in caplog.records] == [1, 1]
     for name in ("2.jpg", "4.jpg"):
         (files.root / name).write_bytes(b"x")
-    with pytest.raises(StkdError, match="no file of a class can be decoded, such as [024]"):
+    with pytest.raises(StkdError, match=r"no file of a class can be decoded, such as [024]"):
         shown(True, 0)
 
 

@@ -14,6 +14,7 @@ import stkd
 from stkd.core.errors import StkdError
 from stkd.data import ImageFiles, image_tree, open_data
 from stkd.runs.checkpoint import load_checkpoint
+from stkd.runs.evaluation import evaluate_run
 
 OPTIONS: dict[str, Any] = {
     "epochs": 2,
@@ -86,6 +87,7 @@ def test_the_same_command_goes_on_without_the_broken_file(
     assert before["epoch"] == 0
     after = train("run", skip_bad=True)
     assert after.weights.read_bytes() == whole.weights.read_bytes()
+    assert evaluate_run(tmp_path / "run")["images"] == 3  # the file of options knows it too
 
 
 def test_broken_test_image_costs_no_training(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

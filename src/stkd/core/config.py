@@ -295,7 +295,7 @@ def build(config: type[C], options: dict[str, Any]) -> C:
     return config(**options)
 
 
-_BEFORE = {"drop_last": True}
+_BEFORE = {"drop_last": True, "nested": True}
 """What was done before there was an option, where that is not the option's default."""
 
 

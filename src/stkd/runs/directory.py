@@ -129,6 +129,9 @@ class RunDirectory:
         file = self._file("config.yaml")
         if self._trained:
             check_unchanged(file, plain(self.config), longer=True)
+            if self.config.skip_bad and not self.begun.get("skip_bad"):  # what opens its data later has to do so too
+                self.begun = {**self.begun, "skip_bad": True}
+                write_atomic(file, yaml.safe_dump(self.begun, sort_keys=False, allow_unicode=True))
         else:
             # nothing was trained yet, so a start that failed does not stand in the way of the corrected command
             write_atomic(file, to_yaml(self.config))
