@@ -105,7 +105,7 @@ def test_what_was_taken_off_and_left_out_is_said(tmp_path: Path, caplog: pytest.
         "prefix 'net.' taken off",
         "'module' taken out of the names",
         "2 tensors of criterion",
-        "1 tensors of optimizer",
+        "1 tensor of optimizer",
     ):
         assert words in line
 
@@ -132,6 +132,47 @@ def test_averaged_weights_go_before_plain_ones(
     assert holds(target, network(1).state_dict())
     assert torch.equal(read_state(path)["fc.weight"], network(2).fc.weight)
     assert torch.equal(read_state(path, key)["fc.weight"], network(1).fc.weight)
+
+
+def test_plain_weights_at_the_top_beside_averaged_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save({**network(1).state_dict(), "ema": network(2).state_dict()}, tmp_path / "x.pth")
+    target = network(3)
+    load(target, tmp_path / "x.pth")
+    assert holds(target, network(2).state_dict())
+    assert "others that fit: --weights-key .;" in said(caplog)
+    load(target, tmp_path / "x.pth", key=".")
+    assert holds(target, network(1).state_dict())
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_damaged_files_end_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Or in weights, where the damage is in a number; never in another exception."""
+    path = tmp_path_factory.mktemp("damaged") / "checkpoint.pth"
+    content = {"model": network().state_dict(), "args": argparse.Namespace(lr=0.1), "epoch": 3}
+    torch.save(content, path, _use_new_zipfile_serialization=data.draw(st.booleans()))
+    raw = bytearray(path.read_bytes())
+    # where the pickle lies in both formats
+    for place in data.draw(st.lists(st.integers(0, 3000), min_size=1, max_size=8)):
+        raw[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw)
+    try:
+        load(network(2), path)
+    except StkdError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_a_checkpoint_that_contains_itself(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"model": network().state_dict(), "args": {}}
+    content["args"]["all"] = content
+    torch.save(content, tmp_path / "x.pth")
+    target = network(2)
+    load(target, tmp_path / "x.pth")
+    assert holds(target, network().state_dict())
+    del content["model"]
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(StkdError, match="holds no state dict"):
+        load(target, tmp_path / "x.pth")
 
 
 def test_averaged_model_of_torch(tmp_path: Path) -> None:
@@ -220,6 +261,11 @@ def test_new_head_where_one_is_wanted(tmp_path: Path, caplog: pytest.LogCaptureF
         StkdError, match=r"has 9 classes, the model 4 \(fc.weight\); name its 9 classes with --teacher-classes"
     ):
         load(target, tmp_path / "nine.pth", role="teacher")
+
+    caplog.clear()
+    torch.save(network(1).state_dict(), tmp_path / "four.pth")
+    load(network(2), tmp_path / "four.pth", new_head=True)
+    assert "classes are taken by position" in said(caplog)
 
     state = network(1).state_dict()
     del state["fc.weight"], state["fc.bias"]

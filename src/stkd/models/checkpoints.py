@@ -226,11 +226,11 @@ def _tensors(content: object, keys: tuple[Any, ...] = (), seen: set[int] | None 
             yield from _tensors(value, (*keys, key), seen)
 
 
-def _is_module(content: object) -> bool:
+def _is_module(content: object, depth: int = 3) -> bool:
     """Whether this is a module that was pickled whole, or a checkpoint with one."""
     if isinstance(content, StandIn) and isinstance(content.state, Mapping) and "_modules" in content.state:
         return True
-    return isinstance(content, Mapping) and any(map(_is_module, content.values()))
+    return isinstance(content, Mapping) and depth > 0 and any(_is_module(v, depth - 1) for v in content.values())
 
 
 def _whole_model(path: Path) -> StkdError:
@@ -285,19 +285,19 @@ def _beside(name: str) -> bool:
 
 
 def _under(key: str, found: list[Found], path: Path) -> list[Found]:
-    """Those whose place is a key, or begins or goes on with it.
+    """Those whose place is a key, or begins or goes on with it; "." is the top.
 
     Raises:
         StkdError: There are none; names the nearest place.
     """
     for matches in (
-        [one for one in found if one.place == key],
+        [one for one in found if (one.place or ".") == key],
         [one for one in found if f".{one.place}.".startswith(f".{key}.")],
         [one for one in found if f".{key}." in f".{one.place}."],
     ):
         if matches:
             return matches
-    raise unknown(f"key of weights in {path}", key, {one.place for one in found if one.place} or {"(none)"})
+    raise unknown(f"key of weights in {path}", key, {one.place or "." for one in found})
 
 
 def _preference(one: Found, role: Role) -> tuple[int, ...]:
@@ -351,5 +351,7 @@ def _described(best: Found, others: list[Found], content: object, role: Role) ->
         what = "these are averaged; " if best.averaged and not all(one.averaged for one in others) else ""
         said.append(f"{what}others that fit: {_FLAGS[role]} {' or '.join(one.place or '.' for one in others[:_SHOWN])}")
     if left:
-        said.append("left out: " + some([f"{count} tensors of {name}" for name, count in left.most_common()]))
+        said.append(
+            "left out: " + some([f"{count} tensor{'s' * (count > 1)} of {name}" for name, count in left.most_common()])
+        )
     return "; ".join(said)

@@ -82,6 +82,8 @@ def load(
     elif new_head and (fresh := [n for n in head if n not in state or state[n].shape != own[n].shape]):
         said.append(_new_head(fresh[0], own, state))
         state |= {name: own[name] for name in fresh}
+    elif new_head and head and rows is None:
+        said.append("its classes are taken by position, since the file does not name them")
     _check(module, own, state, found, path, role)
     if said:
         _log.info("%s: %s", path, "; ".join(said))
