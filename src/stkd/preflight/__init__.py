@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .check import check, preflight, refuse
+from .check import check, preflight, refuse, warn_once
 from .finding import Finding, Level, Report
 from .subject import Subject, checks
 
-__all__ = ["Finding", "Level", "Report", "Subject", "check", "checks", "preflight", "refuse"]
+__all__ = ["Finding", "Level", "Report", "Subject", "check", "checks", "preflight", "refuse", "warn_once"]

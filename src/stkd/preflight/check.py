@@ -10,7 +10,7 @@ from ..core.errors import StkdError
 from .finding import LEVELS, Finding, Report
 from .subject import Subject, checks
 
-__all__ = ["Mode", "check", "preflight", "refuse"]
+__all__ = ["Mode", "check", "preflight", "refuse", "warn_once"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +44,19 @@ def preflight(subject: Subject, *, notes: bool = True) -> Report:
     """
     report = check(subject)
     for finding in report.of("warning"):
-        if notes or finding.message not in _said:
-            _log.warning("%s", finding.message)
-            _said.add(finding.message)
+        if notes:
+            _said.discard(finding.message)
+        warn_once(finding.message)
     for finding in report.of("note") if notes else ():
         _log.info("%s", finding.message)
     return report
+
+
+def warn_once(message: str) -> None:
+    """Log a warning, unless this process has logged it before: the runs of a comparison have theirs in common."""
+    if message not in _said:
+        _said.add(message)
+        _log.warning("%s", message)
 
 
 _said: set[str] = set()

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from ...runs.directory import read_result
+from ...preflight import warn_once
+from ...runs.directory import read_preflight, read_result
 from .grid import Task
 
 __all__ = ["Progress"]
@@ -47,6 +48,9 @@ class Progress:
         top1 = (result.get("test") or result.get("val") or {}).get("top1")
         accuracy = "" if top1 is None else f"{top1:.2%}, "
         log.info("%s: %s%.0f s", where, accuracy, result["seconds"])
+        for finding in (read_preflight(task.config.out) or {}).get("findings", []):
+            if finding["level"] == "warning":
+                warn_once(finding["message"])  # another process made the run
 
     def __enter__(self) -> Progress:
         self._bar.start()
