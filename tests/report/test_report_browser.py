@@ -190,6 +190,27 @@ def test_a_phone_scrolls_down_only(visit: Any, report: Path, evil_report: Path) 
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_tables_are_whole(visit: Any, report: Path, evil_report: Path, width: int) -> None:
+    for path in (report, evil_report):
+        page = visit(path, viewport={"width": width, "height": 900}).page
+        hidden = "[...document.querySelectorAll('.scroll:has(table)')].map((box) => box.scrollWidth - box.clientWidth)"
+        assert max(page.evaluate(hidden)) <= 1  # a fraction of a pixel is rounded up
+        assert page.locator("#classes td, #scores td, #table td").first.is_visible()
+
+
+def test_nothing_is_cut_off_on_paper(visit: Any, report: Path) -> None:
+    page = visit(report, viewport={"width": 1280, "height": 900}, color_scheme="dark").page
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".plot .main-svg").count() >= page.locator(".plot:visible").count()
+    right = "[...document.querySelectorAll('.main-svg, td, th, img')].map((node) => node.getBoundingClientRect().right)"
+    assert max(page.evaluate(right)) <= page.evaluate("document.body.getBoundingClientRect().right") + 1
+    assert page.evaluate("document.body.clientWidth") < 720  # A4 and Letter, without their margins
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.body.style.width") == ""
+
+
 def test_first_stop_of_the_keyboard_skips_to_the_content(visit: Any, report: Path) -> None:
     page = visit(report).page
     page.keyboard.press("Tab")

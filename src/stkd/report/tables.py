@@ -66,7 +66,7 @@ class Table:
     @property
     def wide(self) -> bool:
         """Whether it has more columns than a phone is wide: there each row becomes a list of its cells."""
-        return len(self.header) > 4
+        return len(self.header) > 3
 
     def without_columns(self, *names: str) -> Table:
         """The table without some columns, and without those that are empty in every row."""

@@ -12,6 +12,7 @@ __all__ = ["STYLE", "bars", "problem"]
 STYLE = """
 #answers .bars { width: 100%; border: 0; border-collapse: collapse; table-layout: fixed;
   font-variant-numeric: tabular-nums; }
+#answers .bars :is(thead, tbody, tr) { border: 0; background: none; }
 #answers .bars caption { text-align: left; padding-bottom: .5rem; color: var(--body-text-color); }
 #answers .bars :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary);
   padding: .3rem .8rem .3rem 0; text-align: left; font-weight: 500; overflow-wrap: anywhere; }
@@ -20,6 +21,7 @@ STYLE = """
 #answers .problem { color: var(--body-text-color); font-weight: 600; }
 .pixels img { image-rendering: pixelated; width: 100%; height: 100%; object-fit: contain; }
 #examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)) !important; }
+#examples .grid-wrap { height: auto; min-height: 0; max-height: none; overflow: visible; }
 footer { display: none !important; }
 """
 

@@ -29,7 +29,7 @@ def run(args: Namespace) -> int:
     from ...serve.page import serve
 
     load_given(args.plugin)
-    page, address = serve(Explorer(args.run, args.data), f"stkd explore: {args.run}", args.port)
+    page, address = serve(Explorer(args.run, args.data), f"stkd explore: {args.run.resolve().name}", args.port)
     print(f"{args.run}: open {address} in a browser on this machine; Ctrl-C ends it", flush=True)
     try:
         threading.Event().wait()
