@@ -59,9 +59,14 @@ ROWS: dict[str, tuple[Any, ...]] = {
         lambda place: place.weights("w.pth"),
     ),
     "resume-with-other-options": (
-        f"{RESUME} --epochs 9",
-        "was started with epochs=3, now epochs=9",
+        f"{RESUME} --epochs 3 --batch-size 9",
+        "was started with batch_size=64, now batch_size=9",
         "another --out",
+    ),
+    "resume-with-fewer-epochs": (
+        f"{RESUME} --epochs 2",
+        "was started with epochs=3, now epochs=2; a run can be lengthened, not shortened",
+        "give --epochs 3 or more, or another --out",
     ),
     "resume-with-damaged-config": ("distill --out {student_run}", "config.yaml is damaged", damaged_config),
     "resume-with-damaged-checkpoint": (f"{RESUME} --epochs 3", "last.pt is damaged", "delete", damaged_checkpoint),
