@@ -43,6 +43,20 @@ def test_teacher_keeps_off_the_validation_images(tiny: dict[str, Any], tmp_path:
     assert (config.val_fraction, config.split_seed, config.train_images) == (0.2, 3, None)
 
 
+def test_a_comparison_of_an_earlier_version_keeps_its_batches(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Runs that are still to be made see them as those that are finished did."""
+    begun = tmp_path / "digits" / "cnn2" / "kd" / "seed-0"
+    begun.mkdir(parents=True)
+    (begun / "config.yaml").write_text("epochs: 2\n")
+    found = grid_of(Comparison.of(tiny), tmp_path)
+    assert {task.config.drop_last for task in found.tasks()} == {True}
+    assert {task.config.drop_last for task in grid_of(Comparison.of(tiny), tmp_path / "new").tasks()} == {False}
+    tiny["options"] |= {"drop_last": False}
+    assert configs(tiny, tmp_path)["digits/cnn2/kd/seed-1"].drop_last is False, "what was asked for stays"
+    (begun / "config.yaml").write_text("[")
+    assert grid_of(Comparison.of(tiny), tmp_path).cells
+
+
 def test_teachers_come_first_then_seed_by_seed(tiny: dict[str, Any], tmp_path: Path) -> None:
     tasks = list(grid_of(Comparison.of(tiny), tmp_path).tasks())
     assert tasks[0].config.out == tmp_path / "digits" / "teacher"

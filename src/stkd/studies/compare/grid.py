@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.config import DistillConfig, TrainConfig, build, plain
+from ...core.config import DistillConfig, TrainConfig, build, completed, plain
 from ...core.errors import StkdError
 from ...methods import Method
 from ...methods.selection import mix_of, named_method
 from ...mixing import Mix
 from ...runs.directory import read_result
-from ...runs.options import check_unchanged, with_cached_epochs
+from ...runs.options import check_unchanged, read_options, with_cached_epochs
 from .recipe import Comparison
 
 __all__ = ["Cell", "Grid", "Task", "grid_of"]
 
 # Options that a teacher shares with its students, so that it sees the same images and classes and is not trained on the
 # validation split, and runs on the same device.
-_OF_DATA = ("labels", "image_size", "val_fraction", "split_seed", "augment", "workers", "accelerator", "plugin")
+_OF_DATA = (
+    *("labels", "image_size", "crop_pct", "interpolation", "nested", "skip_bad"),
+    *("val_fraction", "split_seed", "augment", "workers", "accelerator", "plugin"),
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def grid_of(comparison: Comparison, out: Path) -> Grid:
         StkdError: A method or option is wrong, a teacher is missing, or a run was made with other options.
     """
     out = Path(os.path.abspath(out))  # the teacher's path in a run's record must not depend on the working directory
+    comparison = _as_begun(comparison, out)
     plugin = comparison.options.get("plugin")
     methods = {label: named_method(options["method"], plugin) for label, options in comparison.methods.items()}
     taught = [label for label, method in methods.items() if method.uses_teacher]
@@ -107,6 +112,22 @@ def grid_of(comparison: Comparison, out: Path) -> Grid:
         for label in comparison.methods
     ]
     return Grid(out, comparison, teachers, cells)
+
+
+def _as_begun(comparison: Comparison, out: Path) -> Comparison:
+    """A comparison with what an earlier version did before there was an option, where that version began it.
+
+    Runs that are still to be made must see the images as those that are finished did.
+    """
+    runs = (*out.glob("*/teacher/config.yaml"), *out.glob("*/*/*/seed-*/config.yaml"))
+    if not runs:
+        return comparison
+    with suppress(StkdError):  # a damaged one is said when its run is made
+        record = read_options(runs[0])
+        own = {n: v for n, v in completed(record).items() if n not in record and n not in comparison.options}
+        teacher = comparison.teacher and {**own, **comparison.teacher}
+        return dataclasses.replace(comparison, options={**own, **comparison.options}, teacher=teacher)
+    return comparison
 
 
 def _teacher_given(comparison: Comparison) -> bool:

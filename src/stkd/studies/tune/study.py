@@ -22,7 +22,7 @@ from ...core.files import write_atomic
 from ...core.processes import check_launch
 from ...data.selection import data_of
 from ...runs.directory import read_metrics
-from ...runs.options import check_unchanged
+from ...runs.options import as_begun, check_unchanged
 from .space import Range, defaults, flags, options, ranges
 
 try:
@@ -101,6 +101,8 @@ class _Tuning:
     """A study, and what all its trials share."""
 
     def __init__(self, config: DistillConfig, search: Sequence[str], storage: str | None) -> None:
+        if (begun := config.out / "study.yaml").exists():
+            config = as_begun(config, begun)
         self.ranges = ranges(config, search)
         self.config = _with_validation(config)
         self.data = dataclasses.replace(data_of(self.config), test=None)
