@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from ..data.base import DataSet, Split
 from ..data.loader import eval_batches
 from .calibration import calibration_error
 
-__all__ = ["eval_batch_size", "logits_of", "score", "scores"]
+__all__ = ["eval_batch_size", "logits_of", "logits_of_all", "score", "scores"]
 
 
 def eval_batch_size(data: DataSet) -> int:
@@ -21,7 +21,6 @@ def eval_batch_size(data: DataSet) -> int:
     return 256 if data.size <= 64 else 64
 
 
-@torch.no_grad()
 def logits_of(
     model: Callable[[Tensor], Tensor],
     split: Split,
@@ -30,20 +29,38 @@ def logits_of(
     device: torch.device,
     workers: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Logits float32 (N, C) and labels (N,) of a split, on the CPU; without files that are passed over.
+    """Logits float32 (N, C) and labels (N,) of a split, on the CPU; see `logits_of_all`."""
+    logits, labels = logits_of_all({"": model}, split, data, device=device, workers=workers)
+    return logits[""], labels
+
+
+@torch.no_grad()
+def logits_of_all(
+    models: Mapping[str, Callable[[Tensor], Tensor]],
+    split: Split,
+    data: DataSet,
+    *,
+    device: torch.device,
+    workers: int = 0,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Logits float32 (N, C) of several models and labels (N,) of a split, on the CPU; images are decoded once.
+
+    Files that are passed over are left out.
 
     Raises:
         StkdError: A file is broken and may not be left out, or none is left.
     """
-    logits, labels = [], []
+    logits: dict[str, list[Tensor]] = {who: [] for who in models}
+    labels = []
     # a CPU's caches hold the activations of no more images
     batch_size = min(eval_batch_size(data), 64) if device.type == "cpu" else eval_batch_size(data)
     for images, truth in eval_batches(split, data, batch_size=batch_size, device=device, workers=workers):
-        logits.append(model(images).float().cpu())
+        for who, model in models.items():
+            logits[who].append(model(images).float().cpu())
         labels.append(truth.cpu())
-    if not logits:
+    if not labels:
         raise StkdError(f"none of {len(split)} images of {data.name} can be decoded; replace the files")
-    return torch.cat(logits), torch.cat(labels)
+    return {who: torch.cat(parts) for who, parts in logits.items()}, torch.cat(labels)
 
 
 def score(model: nn.Module, split: Split, data: DataSet, *, device: torch.device, workers: int = 0) -> dict[str, float]:

@@ -26,7 +26,7 @@ from .confusion import (
 from .cost import costs
 from .examples import disagreements, virtual_examples
 from .ood import foreign_logits, ood_scores
-from .predictions import logits_of, scores
+from .predictions import logits_of_all, scores
 from .robustness import robustness
 from .similarity import TEMPERATURE, class_similarity
 from .transfer import similarity_to_teacher, virtual_transfer
@@ -83,7 +83,7 @@ def evaluate(
     models |= {} if alone is None else {"alone": alone}
 
     def predictions(split: Split) -> dict[str, Tensor]:
-        return {who: logits_of(m, split, data, device=device, workers=workers)[0] for who, m in models.items()}
+        return logits_of_all(models, split, data, device=device, workers=workers)[0]
 
     logits, labels = predictions(scored), torch.from_numpy(np.array(scored.labels))
     held_out = _held_out(data, split)
