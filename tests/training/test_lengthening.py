@@ -66,6 +66,7 @@ def test_a_finished_run_is_lengthened(
     assert ("the learning rate jumps from" in said) == jumped
     assert not jumped or f"from {ended:.3g} to " in said
     assert yaml.safe_load((longer.out / "config.yaml").read_text())["epochs"] == 4
+    assert "After epoch 2 it was lengthened from 2 to 4 epochs." in (longer.out / "README.md").read_text()
     assert not train(tmp_path / "run", 4, **options).fresh
     with pytest.raises(stkd.StkdError, match="started with epochs=4, now epochs=2; a run can be lengthened, not short"):
         train(tmp_path / "run", 2, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,17 @@ def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
         f"{who} on {images} of {data}, for {_count(config.epochs, 'epoch')} in batches of {config.batch_size} "
         f"({rate}; seed {config.seed}). {describe_mix(result['mix'])}{scores} "
         f"Training took {duration(result['seconds'])} and {result['images_seen']:,} images."
+        f"{''.join(_changes(result))}"
     )
+
+
+def _changes(result: Mapping[str, Any]) -> Iterator[str]:
+    """Where it was not one training from the start: sentences, each after a space."""
+    for change in result.get("changes", ()):
+        if (longer := change.get("lengthened")) is not None:
+            yield f" After epoch {longer['epoch']} it was lengthened from {longer['from']} to {longer['to']} epochs."
+        if (images := change.get("data_changed")) is not None:
+            yield f" After epoch {images['epoch']} it went on with other images."
 
 
 def describe_mix(mix: Mapping[str, Any]) -> str:
