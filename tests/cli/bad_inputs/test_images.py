@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -29,11 +30,13 @@ ROWS: dict[str, tuple[Any, ...]] = {
         "give a folder of images",
         lambda place: place.path("empty").mkdir(),
     ),
-    "empty-class": (
-        "train --data folder:{pictures}",
-        "emu has no images",
-        "add some or remove",
-        lambda place: place.path("pictures/emu").mkdir(),
+    "splits-inside-classes": (
+        "train --data folder:{wrong}",
+        "laid out as PATH/CLASS/SPLIT",
+        "PATH/SPLIT/CLASS",
+        lambda place: [
+            shutil.copytree(place.path("pictures"), place.path(f"wrong/{name}/train")) for name in ("ant", "bee")
+        ],
     ),
     "unlabelled-with-kd": (
         "distill --data folder:{loose} --method kd --teacher cnn4 --teacher-weights {rgb.pth} "
