@@ -56,6 +56,13 @@ def test_chance_has_no_better_order() -> None:
     assert found == 0
 
 
+def test_an_untrained_network_is_not_taken_for_one_in_another_order() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(10), 100)
+    said = np.where(rng.random(1000) < 0.1, (labels + 1) % 10, rng.integers(0, 10, 1000))  # a little to do with them
+    assert better_order(answers(labels, said), 10) is None
+
+
 def test_mcnemar_against_its_definition() -> None:
     ours = np.array([True] * 10 + [False] * 5)
     assert mcnemar(ours, ours) == 1.0

@@ -33,9 +33,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[int]], Path]:
     """Bare weights of a good teacher, its classifier rows in a given order of the folder's classes."""
     out = tmp_path_factory.mktemp("teacher")
-    options = {"epochs": 25, "batch_size": 32, "image_size": 16, "lr": 0.05, "accelerator": "cpu", "precision": "32"}
+    plain = {"accelerator": "cpu", "precision": "32", "augment": "none"}
+    options = {"epochs": 15, "batch_size": 32, "image_size": 16, "lr": 0.05, **plain}
     trained = stkd.train("cnn4", f"folder:{digits}", out=out / "run", **options)
-    assert trained.scores["test"]["top1"] > 0.9
+    assert trained.scores["test"]["top1"] > 0.85
 
     def save(rows: Sequence[int]) -> Path:
         state = torch.load(out / "plain.pth", weights_only=True) if (out / "plain.pth").exists() else None

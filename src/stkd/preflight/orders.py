@@ -34,6 +34,11 @@ class Order:
     images: int
 
 
+_KNOWS = 0.25
+"""Share of the way from chance to all right that an order must reach: the outputs of an untrained network go with
+classes a little, too, and no order makes a teacher of it."""
+
+
 def better_order(answers: Answers, classes: int) -> Order | None:
     """The best order on one half of the images, if it is significantly better on the other half (McNemar's test).
 
@@ -50,9 +55,9 @@ def better_order(answers: Answers, classes: int) -> Order | None:
     if (outputs == np.arange(classes)).all():
         return None
     wanted, got = outputs[labels[~half]], given[~half]
-    if mcnemar(wanted == got, labels[~half] == got) >= LEVEL:
-        return None
-    return Order(outputs, float((wanted == got).mean()), float((labels[~half] == got).mean()), len(got))
+    order = Order(outputs, float((wanted == got).mean()), float((labels[~half] == got).mean()), len(got))
+    significant = mcnemar(wanted == got, labels[~half] == got) < LEVEL
+    return order if significant and order.right >= 1 / classes + _KNOWS * (1 - 1 / classes) else None
 
 
 def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
