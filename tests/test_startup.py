@@ -39,6 +39,10 @@ def test_pages_load_nothing_that_trains() -> None:
     assert not loaded("import stkd.report.run, stkd.report.comparison") & {"lightning_fabric", "timm", "sklearn"}
 
 
+def test_opening_data_loads_nothing_that_trains() -> None:
+    assert not loaded("import stkd.data; stkd.data.open_data('digits')") & {"lightning_fabric", "timm", "torchmetrics"}
+
+
 def test_torchmetrics_is_whole_where_it_is_asked_for() -> None:
     code = (
         "import stkd.core.fabric, torchmetrics\n"

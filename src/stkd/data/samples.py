@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.config import RunConfig
-from ..core.fabric import Fabric
 from ..mixing import Mix
 from .base import Augment, DataSet
 from .loader import TrainLoader
+
+if TYPE_CHECKING:  # a page and a prediction open data too, and need none of Fabric
+    from ..core.fabric import Fabric
 
 __all__ = ["describe_images", "describe_samples", "make_loader"]
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 __all__ = ["costs", "latency", "macs", "parameters", "peak_memory"]
 
 _WARM_UP = 3  # passes before timing
-_LONGEST = 2.0  # seconds after which timing ends
+_LONGEST = 1.0  # seconds after which timing ends
 
 
 def parameters(model: nn.Module) -> int:
