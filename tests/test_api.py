@@ -154,6 +154,24 @@ def test_generations_are_taught_by_the_one_before(teacher_run: Path, tmp_path: P
         stkd.distill(str(teacher_run), "cnn2", "digits", "ce", out=tmp_path / "no", generations=2, **small)
 
 
+def test_generations_are_not_lengthened_halfway(teacher_run: Path, tmp_path: Path) -> None:
+    small = {"train_images": 64, "precision": "32", "accelerator": "cpu", "preflight": "off"}
+
+    def distil(**options: int) -> stkd.Result:
+        return stkd.distill(str(teacher_run), "cnn2", "digits", "kd", out=tmp_path / "run", **small, **options)
+
+    # the first alone may be lengthened while nothing was learnt from it
+    stkd.distill(str(teacher_run), "cnn2", "digits", "kd", out=tmp_path / "run-generation1", epochs=1, **small)
+    distil(epochs=2, generations=2)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(stkd.StkdError, match=r"run was started with epochs=2, now epochs=3; .*another --out"):
+        distil(epochs=3, generations=2)
+    with pytest.raises(stkd.StkdError, match=r"run was started with .*now .*generations that have begun"):
+        distil(epochs=2, generations=3)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
+    assert not distil(epochs=2, generations=2).fresh
+
+
 def test_module_starts_from_given_weights(tmp_path: Path) -> None:
     before = stkd.models.create("cnn2", num_classes=10, in_channels=1)
     stkd.models.save(before, tmp_path / "start.safetensors")

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from .core.config import CacheConfig, CheckConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build
+from .core.config import CacheConfig, CheckConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build, plain
 from .core.errors import StkdError
 from .core.options import checked
 from .data import DataSet
@@ -19,8 +19,9 @@ from .methods.selection import method_of, mix_of
 from .models.files import ModelInfo
 from .preflight import Report
 from .preflight import check as preflight_check
+from .runs.directory import has_begun
 from .runs.finished_run import open_run
-from .runs.options import with_cached_epochs
+from .runs.options import check_unchanged, with_cached_epochs
 from .runs.result import Result
 from .training.cache_writer import Cached, run_cache
 from .training.group_options import configs_of
@@ -228,11 +229,10 @@ def run_distill(
     job = Job.of(config, student)
     if config.generations > 1 and (student is not None or not job.method.uses_teacher):
         raise StkdError("generations need a student by name and a method with a teacher")
-    for generation in range(1, config.generations):
-        out = config.out.with_name(f"{config.out.name}-generation{generation}")
-        own = dataclasses.replace(config, out=out, generations=1)
+    *before, config = _generations(config)
+    for own in before:
         run_distill(own, data=data, teacher=teacher, progress=progress)
-        config, teacher = _taught_by(config, out), None
+        teacher = None
     if job.method.uses_teacher:
         config = with_cached_epochs(config)
     job = dataclasses.replace(job, config=config)
@@ -282,6 +282,28 @@ def _only(results: list[Result | Diverged]) -> Result:
     if isinstance(result, Diverged):
         raise result
     return result
+
+
+def _generations(config: DistillConfig) -> list[DistillConfig]:
+    """The config of each generation.
+
+    Raises:
+        StkdError: One that has begun would be taught by another teacher than before, such as by one trained for longer.
+    """
+    generations = []
+    for generation in range(1, config.generations):
+        out = config.out.with_name(f"{config.out.name}-generation{generation}")
+        generations.append(dataclasses.replace(config, out=out, generations=1))
+        config = _taught_by(config, out)
+    generations.append(config)
+    for own in generations[1:]:
+        if has_begun(own.out):
+            check_unchanged(
+                own.out / "config.yaml",
+                plain(own),
+                else_give="another --out; generations that have begun keep their teachers",
+            )
+    return generations
 
 
 def _taught_by(config: DistillConfig, run: Path) -> DistillConfig:

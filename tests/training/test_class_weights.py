@@ -75,6 +75,29 @@ def test_in_a_run(unequal: Any, tmp_path: Path) -> None:
     assert runs["plain"]["train_kl"] == pytest.approx(runs["balanced"]["train_kl"], rel=1e-6)
 
 
+def test_the_peer_of_dml_has_the_same_weights(unequal: Any, tmp_path: Path) -> None:
+    """From the mean loss of each class, had by weights that leave the other out, follows that of any weights."""
+
+    data = {"train": unequal, "test": unequal}
+
+    def first_losses(name: str, weights: tuple[float, float] | None) -> tuple[float, float]:
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(dict(enumerate(weights or ()))))
+        options = {**SMALL, "augment": "none", "preflight": "off"}
+        options["class_weights"] = None if weights is None else str(file)
+        row = read_metrics(stkd.train("cnn2", data, method="dml", out=tmp_path / name, **options).out)[0]
+        return row["train_ce"], row["train_peer_ce"]
+
+    found = {
+        name: first_losses(name, weights)
+        for name, weights in {"plain": None, "first": (1, 1e-9), "second": (1e-9, 1), "both": (2, 6)}.items()
+    }
+    for first, second, plain, both in zip(*(found[name] for name in ("first", "second", "plain", "both")), strict=True):
+        assert first != pytest.approx(second, rel=1e-2)
+        assert plain == pytest.approx((36 * first + 4 * second) / 40, rel=1e-4)
+        assert both == pytest.approx((72 * first + 24 * second) / 96, rel=1e-4)
+
+
 def test_another_file_is_another_run(unequal: Any, tmp_path: Path, killed_at: Any) -> None:
     file = tmp_path / "w.txt"
     file.write_text("0 1\n1 9\n")

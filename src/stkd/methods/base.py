@@ -76,6 +76,7 @@ class View:
         extras: What the method built.
         teacher_model: The frozen teacher, for methods that use a part of it.
         epoch, epochs: Epochs done, and epochs of the run.
+        class_weights: (C,), of a cross-entropy with the labels; None weighs all classes alike.
     """
 
     batch: Batch
@@ -87,6 +88,7 @@ class View:
     teacher_model: nn.Module | None = None
     epoch: int = 0
     epochs: int = 1
+    class_weights: Tensor | None = None
 
     @property
     def taught(self) -> Tensor:

@@ -44,6 +44,6 @@ class DML(Method):
         peer = view.extras(view.batch.images)
         return {
             "kl": self.weight * losses.kd(view.student, peer.detach(), temperature=self.temperature),
-            "peer_ce": losses.cross_entropy(peer, view.batch.targets),
+            "peer_ce": losses.cross_entropy(peer, view.batch.targets, class_weights=view.class_weights),
             "peer_kl": self.weight * losses.kd(peer, view.student.detach(), temperature=self.temperature),
         }

@@ -27,7 +27,15 @@ from .model_card import write_card
 from .options import as_begun, check_unchanged, read_options
 from .transaction import complete_replacement, replaced_together
 
-__all__ = ["RunDirectory", "finished_result", "read_metrics", "read_preflight", "read_result", "weights_name"]
+__all__ = [
+    "RunDirectory",
+    "finished_result",
+    "has_begun",
+    "read_metrics",
+    "read_preflight",
+    "read_result",
+    "weights_name",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +114,7 @@ class RunDirectory:
     @property
     def last(self) -> Path:
         """The checkpoint that a resumed run starts from."""
-        return self.path / "checkpoints" / "last.pt"
+        return _last(self.path)
 
     @property
     def weights(self) -> Path:
@@ -118,7 +126,7 @@ class RunDirectory:
 
     @property
     def _trained(self) -> bool:
-        return self.last.exists() or read_result(self.path) is not None
+        return has_begun(self.path)
 
     @property
     def _lengthened(self) -> bool:
@@ -230,6 +238,19 @@ class RunDirectory:
             write_card(self.path, self.config, result, info, self.weights.name, result.get("teacher", ""), found)
 
 
+def has_begun(path: Path) -> bool:
+    """Whether something was trained in a run directory.
+
+    Raises:
+        StkdError: The record of its end is damaged.
+    """
+    return _last(path).exists() or read_result(path) is not None
+
+
+def _last(path: Path) -> Path:
+    return path / "checkpoints" / "last.pt"
+
+
 def read_preflight(path: Path) -> dict[str, Any] | None:
     """What preflight.json of a run directory holds; None if nothing was checked, or it is damaged."""
     return _read_object(path / "preflight.json")
@@ -266,7 +287,7 @@ def finished_result(path: Path) -> dict[str, Any] | None:
     )
     missing = [name for name in names or ["student.safetensors or model.safetensors"] if not (path / name).is_file()]
     if missing:
-        if (path / "checkpoints" / "last.pt").is_file():
+        if _last(path).is_file():
             _log.info("%s lost its %s; it is written again from the last checkpoint", path, missing[0])
             return None
         raise StkdError(f"{path} lost its {missing[0]} and its checkpoint; delete {path} to train it again")

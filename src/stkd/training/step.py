@@ -98,12 +98,13 @@ class Step:
         student, method, config = self.student, self.student.method, self.student.config
         features = student.features.take() if student.features is not None else (Tapped(), Tapped())
         model = student.teacher.module if isinstance(student.teacher, LiveTeacher) else None
-        view = View(batch, logits, taught, *features, student.extras, model, batch.epoch, config.epochs)
+        of_classes, epochs = student.class_weights, config.epochs
+        view = View(batch, logits, taught, *features, student.extras, model, batch.epoch, epochs, of_classes)
         if batch.epoch < self.first_stage:
             return method.first_stage_losses(view)
         named = method.losses(view)
         if method.label_weight > 0:
-            smoothing, of_classes = config.label_smoothing, student.class_weights
+            smoothing = config.label_smoothing
             label = losses.cross_entropy(logits, batch.targets, label_smoothing=smoothing, class_weights=of_classes)
             named = {"ce": method.label_weight * label, **named}
         return named
