@@ -158,8 +158,11 @@ def test_evaluate_of_a_model_alone_has_no_agreement(teacher_run: Path, stkd: Any
     assert found["top1"] == json.loads((teacher_run / "result.json").read_text())["test"]["top1"]
 
 
-def test_evaluate_shows_teacher_and_student_alone(student_run: Path, teacher_run: Path, stkd: Any) -> None:
+def test_evaluate_shows_teacher_and_student_alone(
+    student_run: Path, teacher_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The teacher's run stands in for the student trained alone: any run on the same classes will do."""
+    monkeypatch.setenv("COLUMNS", "120")
     extra = ("--alone", teacher_run, "--robustness", "--split", "val")
     found = json.loads(stkd("evaluate", student_run, *extra, "--json").out)
     assert found["file_bytes"] == (student_run / "student.safetensors").stat().st_size

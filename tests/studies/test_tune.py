@@ -130,7 +130,7 @@ def three_epochs(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]
     def scores(self: Learner, _: object) -> dict[str, dict[str, float]]:
         assert [self.data.val is None, self.data.test is None] == [False, True]
         begin = 0.25 if self.config.out.name == "trial-5" else 0.3
-        return {"val": {"top1": begin if self.state.epoch < 3 else 0.2, "nll": 1.0}}
+        return {"val": {"top1": begin if self.state.epoch + 1 < 3 else 0.2, "nll": 1.0}}
 
     monkeypatch.setattr(Learner, "_scores", scores)
     return [*words, "--epochs", "3"]

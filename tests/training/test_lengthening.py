@@ -219,7 +219,7 @@ def test_a_cache_of_before_is_of_its_batches(teacher_run: Path, tmp_path: Path) 
     del header["samples"]["drop_last"]
     (cache.out / "header.json").write_text(json.dumps(header))
     options = {**small, "teacher_cache": cache.out, "out": tmp_path / "run"}
-    with pytest.raises(stkd.StkdError, match="was made with drop_last=True, here it is False; give the same"):
+    with pytest.raises(stkd.StkdError, match="was made with --drop-last true, here it is false; give the same"):
         stkd.distill(None, "cnn2", "digits", "kd", **options)
     assert stkd.distill(None, "cnn2", "digits", "kd", drop_last=True, **options).fresh
 

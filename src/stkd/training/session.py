@@ -29,7 +29,7 @@ from ..teachers.engines import release
 from ..teachers.loan import borrowed
 from ..teachers.selection import open_teacher
 from .engines import choose_student_engine, choose_teacher_engine, live_models, work_of
-from .student import Student, make_student
+from .student import Student, check_labels, make_student
 
 __all__ = ["Job", "Session", "common_mix", "open_session"]
 
@@ -134,6 +134,8 @@ def open_session(
     mix = common_mix(jobs)
     fabric = make_fabric(config)
     data = data or data_of(config)
+    for job in jobs if students else ():
+        check_labels(job.config, job.method, data)
     with ExitStack() as stack:
         if teacher is not None:
             stack.enter_context(borrowed(teacher))

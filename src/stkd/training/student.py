@@ -25,7 +25,7 @@ from ..teachers import LiveTeacher, Teacher
 from ..teachers.selection import check_fit
 from .features import Features, attach
 
-__all__ = ["Student", "make_student"]
+__all__ = ["Student", "check_labels", "make_student"]
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,19 @@ class Student:
     engines: dict[str, Any] = field(default_factory=dict)
 
 
+def check_labels(config: TrainConfig | DistillConfig, method: Method, data: DataSet) -> None:
+    """See that a method that needs labels has them.
+
+    Raises:
+        StkdError: It has not.
+    """
+    if method.needs_labels and (data.train.labels < 0).any():
+        raise StkdError(
+            f"method {config.method!r} needs labels, and {data.name} has unlabelled training images; "
+            "take --method fm, which learns from the teacher alone"
+        )
+
+
 def make_student(
     config: TrainConfig | DistillConfig,
     module: nn.Module | None,
@@ -86,11 +99,6 @@ def make_student(
     Raises:
         StkdError: A name or weights are wrong, or model, data and method do not fit each other.
     """
-    if method.needs_labels and (data.train.labels < 0).any():
-        raise StkdError(
-            f"method {config.method!r} needs labels, and {data.name} has unlabelled training images; "
-            "take --method fm, which learns from the teacher alone"
-        )
     teacher = teacher if method.uses_teacher else None
     live = teacher if isinstance(teacher, LiveTeacher) else None
     torch.manual_seed(config.seed)

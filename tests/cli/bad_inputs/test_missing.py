@@ -23,10 +23,6 @@ ROWS: dict[str, tuple[Any, ...]] = {
         "--teacher is missing",
         lambda place: place.weights("w.pth"),
     ),
-    "classes-of-a-pretrained-teacher": (
-        "distill without --teacher-weights --teacher timm/resnet18 --teacher-pretrained true",
-        "--teacher-classes FILE",
-    ),
 }
 
 
