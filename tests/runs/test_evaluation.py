@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from stkd.core.errors import StkdError
 from stkd.models.files import load_model, read_info, save_model
@@ -112,6 +114,29 @@ def test_another_teacher_is_evaluated_anew(evaluated: Path, run: Path, tmp_path:
     after = current_evaluation(run)
     assert after["teacher"]["top1"] != before["teacher"]["top1"]
     assert after["similarity"] != before["similarity"]
+
+
+def test_a_teacher_in_shards_is_known_by_all_of_them(evaluated: Path, run: Path, tmp_path: Path) -> None:
+    whole = evaluated / "teacher" / "model.safetensors"
+    with safe_open(whole, framework="pt") as file:
+        names, header = sorted(file.keys()), file.metadata()
+    folder, tensors, places = tmp_path / "teacher", load_file(whole), {}
+    folder.mkdir()
+    for i, own in enumerate((names[:2], names[2:]), start=1):
+        save_file({name: tensors[name] for name in own}, shard := folder / f"model-{i}-of-2.safetensors")
+        places |= dict.fromkeys(own, shard.name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    info = json.loads(header["stkd"])
+    edit(run / "config.yaml", teacher=info["model"], teacher_weights=str(folder))
+    evaluation = current_evaluation(run)
+    assert evaluation["teacher"]["top1"] > 0.5
+    assert evaluation["teacher"]["file_bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+    assert read_evaluation(run)["top1"] == evaluation["top1"]
+    shard = folder / "model-2-of-2.safetensors"
+    save_file({name: -tensor for name, tensor in load_file(shard).items()}, shard)
+    assert "top1" not in read_evaluation(run)
+    assert current_evaluation(run)["teacher"]["top1"] != evaluation["teacher"]["top1"]
 
 
 def test_what_was_compared_with_must_not_have_changed_either(evaluated: Path, run: Path, tmp_path: Path) -> None:

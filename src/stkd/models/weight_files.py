@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core.errors import StkdError
 from .safe_pickle import RunsCode, load_torch_file
 
-__all__ = ["INDEX_ENDING", "SECTION", "read_content"]
+__all__ = ["INDEX_ENDING", "SECTION", "files_of", "read_content"]
 
 INDEX_ENDING = ".index.json"
 """End of the name of a file that lists the shards of a model."""
@@ -59,9 +59,33 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise StkdError(f"{path} is damaged or cut short; copy or download it again") from error
 
 
+def files_of(path: Path) -> list[Path]:
+    """All files that a file of weights stands for: itself, and where it is an index the shards that it lists.
+
+    Raises:
+        StkdError: The index is damaged, or a shard is missing.
+    """
+    if not path.name.endswith(INDEX_ENDING):
+        return [path]
+    return [path, *(path.parent / name for name in sorted(set(_places(path).values())))]
+
+
 def _read_shards(index: Path) -> dict[str, Tensor]:
+    places = _places(index)
+    state: dict[str, Tensor] = {}
+    for file in sorted(set(places.values())):
+        content = read_content(index.parent / file)
+        if isinstance(content, dict):
+            state |= content
+    if lacking := [name for name in places if name not in state]:
+        raise StkdError(f"{places[lacking[0]]} lacks {lacking[0]}, which {index} says it holds; copy it again")
+    return state
+
+
+def _places(index: Path) -> dict[str, str]:
+    """The name of the shard, beside the index, that holds each tensor."""
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = sorted({Path(name).name for name in places.values()})
         plain = all(Path(name).name == name for name in places.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -70,14 +94,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
         raise StkdError(f"{index} names files outside of its folder; put all shards beside it")
     if absent := [name for name in files if not (index.parent / name).is_file()]:
         raise StkdError(f"{index} names {len(files)} files, of which {absent[0]} is missing; copy or download it too")
-    state: dict[str, Tensor] = {}
-    for name in files:
-        content = read_content(index.parent / name)
-        if isinstance(content, dict):
-            state |= content
-    if lacking := [name for name in places if name not in state]:
-        raise StkdError(f"{places[lacking[0]]} lacks {lacking[0]}, which {index} says it holds; copy it again")
-    return state
+    return places
 
 
 def _read_pickle(path: Path) -> object:

@@ -15,12 +15,13 @@ from ..core.devices import best_device
 from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..data import DataSet, open_data
-from ..data.digest import digest_file
+from ..data.digest import digest_file, fingerprint
 from ..data.selection import data_of
 from ..evaluation import evaluate
 from ..methods.spec import parse
 from ..mixing import Mix
 from ..models.files import ModelInfo, find_weights, read_info
+from ..models.weight_files import files_of
 from .directory import read_result
 from .finished_run import asking_for_plugin, data_seen_by, open_model_for, open_run
 from .options import read_config
@@ -93,10 +94,10 @@ def evaluate_run(
         mix=Mix(**inputs["options"]["mix"]),
         workers=config.workers,
     )
-    evaluation["file_bytes"] = find_weights(run).stat().st_size
+    evaluation["file_bytes"] = _bytes(run)
     for who, path in (("teacher", getattr(config, "teacher_weights", None) or teacher), ("alone", alone)):
         if who in evaluation and path is not None:
-            evaluation[who]["file_bytes"] = find_weights(path).stat().st_size
+            evaluation[who]["file_bytes"] = _bytes(path)
     if split == "test" and data_spec is None:
         _store(run, evaluation, inputs)
     return evaluation
@@ -248,4 +249,10 @@ def _foreign_now(inputs: Inputs) -> dict[str, str] | None:
 
 def _digest(path: Path) -> str:
     """Of the weights of a run or file; of their content, since a run may have been copied."""
-    return digest_file(find_weights(path))
+    one, *shards = (digest_file(file) for file in files_of(find_weights(path)))
+    return fingerprint(one, *shards) if shards else one
+
+
+def _bytes(path: Path) -> int:
+    """Size of the weights of a run or file on disk."""
+    return sum(file.stat().st_size for file in files_of(find_weights(path)))
