@@ -139,3 +139,7 @@ def test_evaluation_leaves_broken_files_out(files: ImageFiles) -> None:
     with pytest.raises(StkdError, match=r"1\.jpg is broken"):
         list(centred(files, [range(7)], workers=0, pin=False))
     assert readable(Split(files, LABELS)).images is files
+    for name in files.names:
+        (files.root / name).write_bytes(b"x")
+    with pytest.raises(StkdError, match=r"none of 7 images of .* can be used: 0\.jpg is broken .*; replace the files"):
+        readable(split)

@@ -31,11 +31,18 @@ def find_broken(root: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def readable(split: Split) -> Split:
-    """A split without the files that cannot be decoded, where such files are passed over; else as it is."""
+    """A split without the files that cannot be decoded, where such files are passed over; else as it is.
+
+    Raises:
+        StkdError: No file is left.
+    """
     files = split.images
     if not isinstance(files, ImageFiles) or not files.skip_bad:
         return split
     broken = find_broken(files.root, files.names)
+    if broken and len(broken) == len(split):
+        first, reason = next(iter(broken.items()))
+        raise StkdError(f"none of {len(split)} images of {files.root} can be used: {first} {reason}; replace the files")
     return take(split, np.array([i for i, name in enumerate(files.names) if name not in broken], np.int64))
 
 
