@@ -25,7 +25,8 @@ def test_local_ray(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Mon
     assert signal.getsignal(signal.SIGTERM) is handler
     here = compare(Comparison.of(tiny), tmp_path / "here", jobs=1)
     for one, two in zip(found["cells"], here["cells"], strict=True):
-        assert [r["test"] for r in one["runs"]] == [r["test"] for r in two["runs"]]
+        for ours, theirs in zip(one["runs"], two["runs"], strict=True):
+            assert ours["test"] == pytest.approx(theirs["test"], rel=1e-5)  # Ray's worker has all threads
         assert len(one["failed"]) == len(two["failed"]) == (one["method"] == "wild")
 
 
