@@ -87,7 +87,8 @@ def add_config(parser: Parser, config: type[RunConfig]) -> None:
     """Give a parser one flag for each field of a config, under the config's headings, and --recipe."""
     needed = [f for fields in groups(config).values() for f in fields if f.default is dataclasses.MISSING]
     words = [str(action.metavar) for action in parser._actions if not action.option_strings]
-    words += [f"{_flag(field.name)} {_metavar(field.name, hints(config)[field.name])}" for field in needed]
+    kinds = hints(config)
+    words += [f"{_flag(field.name)} {_metavar(field.name, kinds[field.name])}" for field in needed]
     parser.usage = " ".join(["%(prog)s", *words, "[OPTIONS]"])
     parser.add_argument("--recipe", metavar="NAME|FILE", help="YAML file of options, or a recipe that comes with stkd")
     add_options(parser, config, {field.name for field in dataclasses.fields(config)})
@@ -95,6 +96,7 @@ def add_config(parser: Parser, config: type[RunConfig]) -> None:
 
 def add_options(parser: Parser, config: type[RunConfig], names: Collection[str]) -> None:
     """Give a parser one flag for each of some fields of a config, under the config's headings."""
+    kinds = hints(config)  # once: it takes a millisecond or two
     for heading, fields in groups(config).items():
         chosen = [field for field in fields if field.name in names]
         if not chosen:
@@ -104,7 +106,7 @@ def add_options(parser: Parser, config: type[RunConfig], names: Collection[str])
             required = field.default is dataclasses.MISSING
             # An absent flag must not override a recipe, so the parser's defaults are all None.
             text = field.metadata["help"] + ("" if required or field.default is None else f" [{_shown(field.default)}]")
-            kind = hints(config)[field.name]
+            kind = kinds[field.name]
             mapping = any(get_origin(part) is dict for part in get_args(kind))
             group.add_argument(
                 _flag(field.name),
