@@ -206,7 +206,9 @@ def test_nothing_is_cut_off_on_paper(visit: Any, report: Path) -> None:
     assert page.locator(".plot .main-svg").count() >= page.locator(".plot:visible").count()
     right = "[...document.querySelectorAll('.main-svg, td, th, img')].map((node) => node.getBoundingClientRect().right)"
     assert max(page.evaluate(right)) <= page.evaluate("document.body.getBoundingClientRect().right") + 1
-    assert page.evaluate("document.body.clientWidth") < 720  # A4 and Letter, without their margins
+    assert page.evaluate("document.body.getBoundingClientRect().width") < 720  # A4 and Letter, without their margins
+    boxes = "[...document.querySelectorAll('thead button')].map((node) => node.getClientRects().length)"
+    assert set(page.evaluate(boxes)) == {0}  # a button would not be repeated with its heading on the next page
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.body.style.width") == ""
 

@@ -25,7 +25,7 @@ function draw(box) {
 }
 
 // Paper is narrower than most screens: figures are drawn to its width first, in dark ink.
-const PAPER = '690px';
+const PAPER = '860px'; // at the zoom of page.css
 
 function toPaper() {
   document.body.style.width = PAPER;
