@@ -352,7 +352,7 @@ def refused(root: Path, message: str) -> None:
 def test_no_images(tmp_path: Path) -> None:
     refused(tmp_path, "has no images; give a folder of images")
     (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "a.heic").write_text("x")
+    (tmp_path / "a.svg").write_text("x")
     refused(tmp_path, r"has no images \(left out: .*1 not an image type that is read \(\.txt\).*\); give")
 
 
