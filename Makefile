@@ -13,7 +13,7 @@ JOBS ?= logical
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal -rs
 
 # Percent of the lines of src/ that the tests must reach.
-COVERED := 88
+COVERED := 97
 
 .PHONY: demo test test-slow lint site check bench install
 .DELETE_ON_ERROR:
