@@ -1,4 +1,4 @@
-"""The entries of `stkd list`: methods, models, data sets, recipes, comparisons."""
+"""The entries of `stkd list`: methods, models, data sets, recipes, comparisons, export formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def catalogue(what: str) -> list[dict[str, str]]:
     """Entries with name, summary and paper.
 
     Args:
-        what: "methods", "models", "data", "recipes" or "comparisons" (recipes of `stkd compare`).
+        what: "methods", "models", "data", "recipes", "comparisons" (recipes of `stkd compare`) or "formats" (of
+            `stkd export`).
     """
     if what in ("recipes", "comparisons"):
         shipped = recipes("compare" if what == "comparisons" else "")
@@ -34,6 +35,10 @@ def catalogue(what: str) -> list[dict[str, str]]:
             {"name": "torchvision/NAME", "summary": "any classifier of torchvision", "paper": ""},
         ]
         return [{"name": e.name, "summary": e.summary, "paper": e.paper} for e in models.entries()] + prefixes
+    if what == "formats":
+        from ..export import exporters
+
+        return [{"name": e.name, "summary": e.summary} for e in exporters.entries()]
     from ..data import sources
 
     return [{"name": e.name, "summary": e.summary, "paper": e.paper} for e in sources.entries()]
@@ -59,7 +64,9 @@ def searched(what: str, text: str) -> list[dict[str, str]]:
         entries += _foreign_models()
     found = [entry for entry in entries if _loosely(text) in _loosely(entry["name"])]
     if not found:
-        kind = {"models": "model", "methods": "method", "data": "data set"}.get(what, "recipe")
+        kind = {"models": "model", "methods": "method", "data": "data set", "formats": "export format"}.get(
+            what, "recipe"
+        )
         raise unknown(kind, text, [entry["name"] for entry in entries])
     return sorted(found, key=lambda entry: entry["name"].casefold())
 

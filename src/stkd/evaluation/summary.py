@@ -39,7 +39,7 @@ _MOST_CLASSES = 256  # up to which matrices of classes are worth their size
 
 
 def evaluate(
-    model: nn.Module,
+    model: Model,
     data: DataSet,
     *,
     split: str = "test",
@@ -54,7 +54,7 @@ def evaluate(
     """Everything that `stkd evaluate` and the report page show about a model; docs/evaluate.md explains each number.
 
     Args:
-        model: The model; it is evaluated where its parameters are.
+        model: The model; it is evaluated where its parameters are. Without any, it answers on the CPU and has no costs.
         data: The data set.
         split: "test", "val" or "train".
         teacher: Source of logits to agree with; its costs are measured too if it is a module.
@@ -76,8 +76,10 @@ def evaluate(
         StkdError: The data set has no such split, or it is not labelled.
     """
     scored = _labelled(data, split)
-    device = next(model.parameters()).device
-    model.eval()
+    device = torch.device("cpu")
+    if isinstance(model, nn.Module):
+        device = next(model.parameters()).device
+        model.eval()
     models: dict[str, Model] = {"model": model}
     models |= {} if teacher is None else {"teacher": teacher}
     models |= {} if alone is None else {"alone": alone}

@@ -17,8 +17,10 @@ from ..models.files import find_weights, read_info
 from ..runs.description import command_of, describe_data, describe_run
 from ..runs.directory import read_preflight, read_result
 from ..runs.evaluation import current_evaluation
+from ..runs.exports import read_exports
 from ..runs.options import read_config
 from . import predictions, robustness
+from .exports import exports
 from .page import Figure, Section, render
 from .plots.curves import Rows, curves
 from .predictions import Evaluation, Values
@@ -60,6 +62,7 @@ def write_run(path: Path) -> Path:
         ("scores", "Scores", _scores(config, result, evaluation, name, teacher)),
         ("curves", "Curves", _curves(read_metrics(path), evaluation, result["mix"])),
         *(_of_evaluation(evaluation, name) if evaluation else []),
+        ("exports", "Exported", exports(read_exports(path))),
         ("preflight", "Checked before", preflight(read_preflight(path))),
         ("again", "Again", _again(config, path)),
     ]

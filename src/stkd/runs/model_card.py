@@ -14,7 +14,7 @@ from ..models import models
 from ..models.files import ModelInfo
 from .description import describe_data, describe_run, describe_splits
 
-__all__ = ["write_card"]
+__all__ = ["show_exports", "write_card"]
 
 
 def write_card(
@@ -59,6 +59,48 @@ def write_card(
         scores={split: score for split, score in scores.items() if score},
     )
     write_atomic(folder / "README.md", text)
+
+
+_EXPORTS = ("<!-- exports -->", "<!-- end of exports -->")
+
+
+def show_exports(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Show the exported files of a run in its model card; the rest of the card stays as it is.
+
+    Args:
+        folder: Where README.md is; without one nothing is shown.
+        records: What is known about each file, see `stkd.runs.exports`.
+    """
+    card = folder / "README.md"
+    if not card.is_file():
+        return
+    rows = [
+        f"| `{_shown(record['file'])}` | {record['runtime']} | {record['bytes'] / 1e6:.2f} "
+        f"| {record['agreement']['largest_difference']:.1e} | {record['agreement']['equal_top1']:.2%} "
+        f"| {record['timing']['1']['file']['median_ms']:.2f} | {record['timing']['1']['torch']['median_ms']:.2f} |"
+        for record in records
+    ]
+    head = [
+        "| file | runs in | MB | largest difference | equal top-1 | ms | ms, PyTorch |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    words = [
+        "The model for other runtimes, each file compared with it on real images (logits), and timed with one image. "
+        "Their metadata hold the classes and what they expect: images scaled to 0..1, not normalised.",
+    ]
+    begin, end = _EXPORTS
+    section = "\n".join([begin, "## Exported", "", *words, "", *head, *rows, end]) + "\n"
+    text = card.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(f"{end}\n")
+    if not (found and closed):
+        before, after = f"{text.rstrip()}\n\n", ""
+    write_atomic(card, f"{before}{section}{after}")
+
+
+def _shown(file: str) -> str:
+    """A file without the folders of one machine."""
+    return Path(file).name if Path(file).is_absolute() else file
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -1,11 +1,12 @@
-"""The most probable classes of image files, by a run's student and its teacher."""
+"""The most probable classes of image files, by a run's student and its teacher, or by whatever else answers."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,29 @@ from ..core.errors import StkdError
 from ..data.decode import decode_square
 from ..data.image_paths import image_paths
 from ..data.loader import affine
+from ..models.files import ModelInfo
 from .finished_run import open_run
 
-__all__ = ["predict_images"]
+__all__ = ["Answer", "most_probable", "predict_images"]
 
 _CHUNK = 64  # images that are shown to the models at once, while the next ones are decoded
 
 View = tuple[int, int, float, str]
 """Channels, size, crop and interpolation, as `decode_square` takes them."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What answers.
+
+    Attributes:
+        info: What it expects of images, and its classes.
+        probabilities: From pixels uint8 (N, C, S, S) to probabilities float32 (N, classes) on the CPU, for each model
+            by name.
+    """
+
+    info: ModelInfo
+    probabilities: Callable[[Tensor], dict[str, Tensor]]
 
 
 def predict_images(run: Path, images: Iterable[str | Path], *, top: int = 5) -> list[dict[str, Any]]:
@@ -43,25 +59,49 @@ def predict_images(run: Path, images: Iterable[str | Path], *, top: int = 5) -> 
     Raises:
         StkdError: The run cannot be opened, an argument names no image, or no image at all can be read.
     """
+
+    def opened() -> Answer:
+        opened = open_run(run, device=best_device())
+        models = {opened.role: opened.model}
+        if opened.teacher is not None:
+            models["teacher"] = opened.teacher
+        scale, shift = affine(opened.info.mean, opened.info.std, opened.device)
+
+        def probabilities(pixels: Tensor) -> dict[str, Tensor]:
+            images = pixels.to(opened.device).float() * scale + shift
+            with torch.no_grad():
+                return {role: model(images).float().softmax(1).cpu() for role, model in models.items()}
+
+        return Answer(opened.info, probabilities)
+
+    return most_probable(opened, images, top=top)
+
+
+def most_probable(opened: Callable[[], Answer], images: Iterable[str | Path], *, top: int) -> list[dict[str, Any]]:
+    """The most probable classes of images, as `predict_images` returns them.
+
+    Args:
+        opened: Opens what answers; it is called once the arguments have been checked.
+        images: See `image_paths`.
+        top: Number of classes, at most.
+
+    Raises:
+        StkdError: It cannot be opened, an argument names no image, or no image at all can be read.
+    """
     if top < 1:
         raise StkdError(f"--top must be at least 1, got {top}")
     paths = image_paths(images)
-    opened = open_run(run, device=best_device())
-    info, models = opened.info, {opened.role: opened.model}
-    if opened.teacher is not None:
-        models["teacher"] = opened.teacher
-    scale, shift = affine(info.mean, info.std, opened.device)
+    answer = opened()
+    info = answer.info
     view = (info.channels, info.size, info.crop_pct, info.interpolation)
     rows: list[dict[str, Any]] = []
     for chunk, decoded in _decoded(paths, view):
         readable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
         answers: Iterator[dict[str, Any]] = iter(())
         if readable:
-            pixels = torch.stack(readable).to(opened.device).float() * scale + shift
-            with torch.no_grad():
-                probabilities = {role: model(pixels).float().softmax(1).cpu() for role, model in models.items()}
+            probabilities = answer.probabilities(torch.stack(readable))
             answers = (
-                {role: _top(p[i], info.classes, top) for role, p in probabilities.items()} for i in range(len(pixels))
+                {role: _top(p[i], info.classes, top) for role, p in probabilities.items()} for i in range(len(readable))
             )
         for path, one in zip(chunk, decoded, strict=True):
             rows.append({"image": str(path), **(next(answers) if isinstance(one, Tensor) else {"error": one})})

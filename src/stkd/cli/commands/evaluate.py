@@ -1,4 +1,7 @@
-"""Score a finished run: accuracy, calibration, similarity to its teacher, robustness, size and speed."""
+"""Score a finished run: accuracy, calibration, similarity to its teacher, robustness, size and speed.
+
+A file that 'stkd export' wrote is scored alone, on the images of --data.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from ...core.errors import StkdError
 from ...core.options import Parser
 from ._plugin import add_plugin, load_given
 
@@ -15,7 +19,7 @@ SUMMARY = "score a finished run"
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("run", type=Path, help="run directory, or a file that 'stkd export' wrote")
     parser.add_argument("--split", type=str, default="test", metavar="NAME", help="test, val or train [test]")
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="another data set with the same classes")
     parser.add_argument(
@@ -29,13 +33,18 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     """Evaluate the run and print the result."""
+    from ...export import evaluate_exported, is_exported
     from ...runs.evaluation import evaluate_run
     from ..tables.evaluation import show_evaluation
 
     load_given(args.plugin)
-    evaluation = evaluate_run(
-        args.run, split=args.split, data_spec=args.data, alone=args.alone, corrupted=args.robustness, ood=args.ood
-    )
+    how = {"split": args.split, "corrupted": args.robustness, "ood": args.ood}
+    if is_exported(args.run):
+        if args.alone is not None:
+            raise StkdError("--alone compares a run with another run; give the run in place of the exported file")
+        evaluation = evaluate_exported(args.run, args.data, **how)
+    else:
+        evaluation = evaluate_run(args.run, data_spec=args.data, alone=args.alone, **how)
     if args.json:
         print(json.dumps(evaluation))
     else:

@@ -1,4 +1,4 @@
-"""List methods, models, data sets, recipes or comparisons, with a line about each."""
+"""List methods, models, data sets, recipes, comparisons or export formats, with a line about each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from jsonargparse import Namespace
 
 from ...core.options import Parser
 
-SUMMARY = "list methods, models, data sets, recipes or comparisons"
+SUMMARY = "list methods, models, data sets, recipes, comparisons or export formats"
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    kinds = Literal["methods", "models", "data", "recipes", "comparisons"]
-    parser.add_argument("what", type=kinds, metavar="WHAT", help="methods, models, data, recipes or comparisons")
+    kinds = Literal["methods", "models", "data", "recipes", "comparisons", "formats"]
+    parser.add_argument(
+        "what", type=kinds, metavar="WHAT", help="methods, models, data, recipes, comparisons or formats"
+    )
     parser.add_argument(
         "--search", metavar="TEXT", help="only names with this text; models: also timm's and torchvision's"
     )

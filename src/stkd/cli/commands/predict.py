@@ -2,7 +2,7 @@
 
 Images are files, folders with all below them, and patterns such as 'photos/*.jpg'. An image that cannot be read has the
 reason in its row, and the exit code is 1; where none can be read it is 2. Given the run's weights file instead of its
-directory, the student alone is asked.
+directory, the student alone is asked, and so is a file that 'stkd export' wrote.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run", type=Path, help="run directory, or weights written by stkd")
+    parser.add_argument("run", type=Path, help="run directory, weights written by stkd, or an exported file")
     parser.add_argument("images", type=str, nargs="+", help="image files, folders of them, or quoted patterns")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to show [5]")
     parser.add_argument("--csv", type=str | None, metavar="FILE", help="write CSV, a row for each image; - prints it")
@@ -36,6 +36,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     """Print or write the most probable classes of each image; 1 where some images could not be read."""
     from ...core.files import write_atomic
+    from ...export import is_exported, predict_exported
     from ...runs.prediction import predict_images
     from ..prediction_csv import as_csv
     from ..tables.predictions import show_predictions
@@ -46,7 +47,8 @@ def run(args: Namespace) -> int:
     if to_file and (Path(args.csv).is_dir() or not Path(args.csv).parent.is_dir()):
         raise StkdError(f"--csv {args.csv} cannot be written: give a file in a folder that is there")
     load_given(args.plugin)
-    predictions = predict_images(args.run, args.images, top=args.top)
+    predict = predict_exported if is_exported(args.run) else predict_images
+    predictions = predict(args.run, args.images, top=args.top)
     if to_file:
         write_atomic(Path(args.csv), as_csv(predictions))
     if args.json:

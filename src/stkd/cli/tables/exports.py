@@ -1,0 +1,45 @@
+"""What was measured about an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from .plain import plain_console, printable
+
+__all__ = ["show_export"]
+
+
+def show_export(record: Mapping[str, Any], file: str) -> None:
+    """Print where the file is, how near it is to the model, and its latencies beside PyTorch's.
+
+    Args:
+        record: As `stkd.runs.exports` keeps it.
+        file: The file.
+    """
+    console = plain_console()
+    agreement, timing = record["agreement"], record["timing"]
+    console.print(Text(printable(file), style="bold"), soft_wrap=True)
+    console.print(
+        f"{record['bytes'] / 1e6:.2f} MB; on {agreement['images']:,} {record['images']} images of {record['data']} the "
+        f"largest difference of a logit is {agreement['largest_difference']:.1e}, and {agreement['equal_top1']:.2%} "
+        "have the same class",
+        soft_wrap=True,
+    )
+    table = Table(box=box.SIMPLE)
+    table.add_column("")
+    for name in (record["runtime"], "PyTorch"):
+        table.add_column(f"{name} (ms)", justify="right")
+    for size, label in (("1", "1 image"), ("64", "64 images")):
+        table.add_row(label, *(_latency(timing[size][who]) for who in ("file", "torch")))
+    console.print(table)
+    threads = timing["threads"]
+    console.print(f"Median and quartiles of a pass in float32, {threads} thread{'s' if threads > 1 else ''}.")
+
+
+def _latency(measured: Mapping[str, float]) -> str:
+    return f"{measured['median_ms']:.2f} ({measured['low_ms']:.2f} to {measured['high_ms']:.2f})"

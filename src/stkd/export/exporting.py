@@ -1,0 +1,183 @@
+"""Exporting a finished run: capture, write, check, time, keep."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import StkdError
+from ..core.files import atomic_file
+from ..core.locks import lock_folder
+from ..data import DataSet
+from ..data.base import Split
+from ..data.digest import digest_file
+from ..data.loader import eval_batches
+from ..data.splits import take
+from ..models.files import find_weights
+from ..runs.description import describe_data
+from ..runs.directory import finished_result
+from ..runs.environment import environment
+from ..runs.exports import exports_folder, record_export
+from ..runs.finished_run import FinishedRun, open_run
+from ..runs.options import read_config
+from .captured import Normalised, capture
+from .comparison import compare, timed
+from .contract import Contract
+from .format import Format, Opened, exporters
+
+__all__ = ["Exported", "export_run"]
+
+_IMAGES = 300  # that a file is checked on
+_UNFINISHED = ".export-"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file.
+
+    Attributes:
+        file: Where it is.
+        record: What is kept about it in the run directory, see `stkd.runs.exports`.
+    """
+
+    file: Path
+    record: dict[str, Any]
+
+
+def export_run(
+    run: Path, to: str, *, out: Path | None = None, force: bool = False, data_spec: str | None = None
+) -> Exported:
+    """Write a finished run's model as a file for another runtime, and keep it if it answers as the model does.
+
+    Args:
+        run: Run directory.
+        to: Name of a format, see `exporters`.
+        out: The file; None is `exports/NAME` in the run directory, NAME that of the run's weights.
+        force: Whether an existing file is replaced.
+        data_spec: Images to check the file on, instead of the run's own.
+
+    Raises:
+        StkdError: The run is not finished, its data cannot be read, a package is missing, the file exists, the format
+            cannot express the model, or the file does not answer as the model does. Nothing is written then.
+    """
+    format = exporters.get(to)
+    target = _target(run, format, out)
+    format.need(*format.writers, *format.runners)
+    if not force and (taken := next((part for part in (target, *format.beside(target)) if part.exists()), None)):
+        raise StkdError(f"{taken} exists; give --force to replace it, or another --out")
+    opened = open_run(run, data_spec=data_spec, with_teacher=False)
+    split, images = _images(opened.data)
+    weights = digest_file(find_weights(run))
+    contract = Contract(opened.info, describe_data(read_config(run).data), weights)
+    model = Normalised(opened.model.float(), opened.info)
+    program = capture(model, opened.info)
+    with _unfinished(run) as folder:
+        file = folder / target.name
+        format().write(program, contract, file)
+        answering = format().open(file, torch.get_num_threads())
+        agreement = compare(opened.model, opened.info, answering.run, _batches(images, opened))
+        if not agreement.near:
+            raise StkdError(
+                f"the {format.title} file is not kept, since it does not answer as the model does: on "
+                f"{agreement.images} images the largest difference of a logit is {agreement.largest_difference:.3g}, "
+                f"and {agreement.equal_top1:.2%} have the same class"
+            )
+        parts = (*format.beside(file), file)
+        record = {
+            "to": to,
+            "file": target.name if out is None else str(target),
+            "bytes": sum(part.stat().st_size for part in parts),
+            "digest": digest_file(file),
+            "weights": weights,
+            "runtime": answering.runtime,
+            "images": split,
+            "data": describe_data(data_spec or read_config(run).data),
+            "agreement": dataclasses.asdict(agreement),
+            "timing": _timing(model, answering, next(_batches(images, opened))),
+            "cpu": environment()["cpu"],
+        }
+        _keep(parts, target.parent)
+    record_export(run, to, record)
+    return Exported(target, record)
+
+
+def _target(run: Path, format: type[Format], out: Path | None) -> Path:
+    if not run.is_dir():
+        raise StkdError(f"{run} is not a run directory; give one that 'stkd train' or 'stkd distill' wrote")
+    read_config(run)
+    if finished_result(run) is None:
+        raise StkdError(f"{run} is not finished; run its command again to go on, then export it")
+    if out is None:
+        return exports_folder(run) / f"{find_weights(run).stem}{format.suffix}"
+    if out.suffix != format.suffix or out.is_dir():
+        raise StkdError(f"--out {out} must be a file that ends with {format.suffix}")
+    if not out.parent.is_dir():
+        raise StkdError(f"--out {out} cannot be written: {out.parent} is no folder that is there")
+    return out
+
+
+def _images(data: DataSet) -> tuple[str, Split]:
+    """The name of a split, the test split where there is one, and some of its images, evenly spread."""
+    name, split = next((n, s) for n, s in (("test", data.test), ("val", data.val), ("train", data.train)) if s)
+    return name, take(split, np.linspace(0, len(split) - 1, min(_IMAGES, len(split))).astype(np.int64))
+
+
+def _batches(split: Split, opened: FinishedRun) -> Iterator[Tensor]:
+    """The images as evaluation sees them, before they are normalised: float32 in 0..1."""
+    plain = dataclasses.replace(opened.data, mean=(0.0,) * opened.info.channels, std=(1.0,) * opened.info.channels)
+    for images, _ in eval_batches(split, plain, batch_size=100, device=torch.device("cpu")):
+        yield images
+
+
+def _timing(model: Normalised, answering: Opened, images: Tensor) -> dict[str, Any]:
+    """Milliseconds of a pass of one image and of 64, by the file and by torch."""
+    timing: dict[str, Any] = {"threads": torch.get_num_threads()}
+    for size in (1, 64):
+        batch = images[torch.arange(size) % len(images)].contiguous()
+        answers = {
+            "file": partial(answering.run, batch.numpy()),
+            "torch": partial(torch.inference_mode()(model), batch),
+        }
+        timing[str(size)] = timed(answers)
+    return timing
+
+
+@contextlib.contextmanager
+def _unfinished(run: Path) -> Iterator[Path]:
+    """A folder in the run directory for files that are not checked yet; gone afterwards, if need be the next time."""
+    folder = exports_folder(run)
+    new = not folder.exists()
+    lock = lock_folder(folder)
+    try:
+        for left in folder.glob(f"{_UNFINISHED}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as inside:
+            yield Path(inside)
+    except BaseException:
+        if new:
+            (folder / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    finally:
+        lock.release()
+
+
+def _keep(parts: tuple[Path, ...], folder: Path) -> None:
+    """Put checked files in their place, the one that names the others last, so that none is met without the others."""
+    if len(parts) > 1:
+        (folder / parts[-1].name).unlink(missing_ok=True)
+    for part in parts:
+        with part.open("rb") as source, atomic_file(folder / part.name) as target:
+            shutil.copyfileobj(source, target)

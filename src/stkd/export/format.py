@@ -1,0 +1,122 @@
+"""What a format is, and all formats by name."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.export import ExportedProgram
+
+from ..core.errors import StkdError
+from ..core.registry import Registry
+from .captured import layer_without_operator, quiet
+from .contract import Contract
+
+__all__ = ["Format", "Opened", "Run", "exporters"]
+
+Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From images (N, C, S, S) in 0..1 to logits (N, classes)."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An exported file, ready to answer.
+
+    Attributes:
+        contract: What it says of itself.
+        run: Its answers.
+        runtime: What runs it, with its version.
+    """
+
+    contract: Contract
+    run: Run
+    runtime: str
+
+
+class Format(ABC):
+    """A kind of file, and the runtime that it is for.
+
+    Attributes:
+        title: What it is called in messages.
+        suffix: Ending of its files, with dot.
+        extra: The extra of stkd that installs what it takes; None if nothing is missing ever.
+        writers: Packages that write it.
+        runners: Packages that run it.
+    """
+
+    title: ClassVar[str]
+    suffix: ClassVar[str]
+    extra: ClassVar[str | None] = None
+    writers: ClassVar[tuple[str, ...]] = ()
+    runners: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def need(cls, *packages: str) -> None:
+        """Check that packages are installed.
+
+        Raises:
+            StkdError: One is not.
+        """
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        if missing:
+            raise StkdError(f"{cls.title} needs {' and '.join(missing)}: pip install 'stkd[{cls.extra}]'")
+
+    @classmethod
+    def beside(cls, file: Path) -> tuple[Path, ...]:
+        """The files that a file does not work without, and that are written before it."""
+        return ()
+
+    def write(self, program: ExportedProgram, contract: Contract, file: Path) -> None:
+        """Write a captured model and its contract.
+
+        Raises:
+            StkdError: A package is missing, or the format cannot express the model.
+        """
+        self.need(*self.writers)
+        try:
+            with quiet():
+                self._write(program, contract, file)
+        except OSError:
+            raise
+        except Exception as error:  # exporters raise many kinds
+            why = " ".join(f"{error} {error.__cause__ or ''}".split())
+            why = layer_without_operator(program, why) or why[:200]
+            raise StkdError(f"{self.title} cannot express the {contract.info.model}: {why}") from None
+
+    def open(self, file: Path, threads: int) -> Opened:
+        """Open a file of this format.
+
+        Args:
+            file: The file.
+            threads: That its runtime may use.
+
+        Raises:
+            StkdError: A package or the file is missing, or it is damaged or was not written by stkd.
+        """
+        self.need(*self.runners)
+        for part in (file, *self.beside(file)):
+            if not part.is_file():
+                raise StkdError(f"{part} is missing; export the run again")
+        try:
+            with quiet():
+                return self._open(file, threads)
+        except StkdError:
+            raise
+        except Exception as error:  # runtimes raise many kinds
+            why = " ".join(str(error).split())[:120]
+            raise StkdError(f"{file} is damaged or no {self.title} file ({why}); export the run again") from None
+
+    @abstractmethod
+    def _write(self, program: ExportedProgram, contract: Contract, file: Path) -> None: ...
+
+    @abstractmethod
+    def _open(self, file: Path, threads: int) -> Opened: ...
+
+
+exporters: Registry[type[Format]] = Registry("export format", "stkd.export.formats")

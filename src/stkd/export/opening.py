@@ -1,0 +1,38 @@
+"""Opening an exported file by its ending."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from .format import Format, Opened, exporters
+
+__all__ = ["is_exported", "open_exported", "parts_of"]
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a path has the ending of an exported file."""
+    return _format_of(path) is not None
+
+
+def open_exported(file: Path) -> Opened:
+    """Open an exported file, to be run with as many threads as torch has.
+
+    Raises:
+        StkdError: It is missing or damaged, was not written by stkd, or a package is missing.
+    """
+    format = _format_of(file)
+    assert format is not None
+    return format().open(file, torch.get_num_threads())
+
+
+def parts_of(file: Path) -> tuple[Path, ...]:
+    """An exported file and those beside it that it does not work without."""
+    format = _format_of(file)
+    return (file,) if format is None else (*format.beside(file), file)
+
+
+def _format_of(path: Path) -> type[Format] | None:
+    known = {entry.value.suffix: entry.value for entry in exporters.entries()}
+    return None if path.is_dir() else known.get(path.suffix.lower())

@@ -1,0 +1,53 @@
+"""Exported files of a run, exports/ in its directory, and what was measured about each, exports/FORMAT.json."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..core.files import write_atomic
+from ..data.digest import digest_file
+from ..models.files import find_weights
+from .model_card import show_exports
+
+__all__ = ["exports_folder", "read_exports", "record_export"]
+
+_log = logging.getLogger(__name__)
+
+
+def exports_folder(run: Path) -> Path:
+    """Where the exported files of a run lie."""
+    return run / "exports"
+
+
+def record_export(run: Path, name: str, record: dict[str, Any]) -> None:
+    """Keep what was measured about an exported file, and show it in the model card.
+
+    Args:
+        run: Run directory.
+        name: Of the format.
+        record: "to" (the format), "file", "bytes", "digest", "weights" (the digest of the run's), "runtime", "images"
+            (the split that it was checked on), "data", "agreement", "timing" and "cpu"; see docs/export.md.
+    """
+    write_atomic(exports_folder(run) / f"{name}.json", json.dumps(record, indent=1))
+    try:
+        show_exports(run, read_exports(run))
+    except (OSError, UnicodeDecodeError) as error:
+        _log.warning("the model card does not show the export: %s", error)
+
+
+def read_exports(run: Path) -> list[dict[str, Any]]:
+    """What was measured about the exported files of a run, by format; none of other weights than the run's own."""
+    records = []
+    files = sorted(exports_folder(run).glob("*.json"))
+    weights = digest_file(find_weights(run)) if files else None
+    for file in files:
+        try:
+            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if record["weights"] == weights:
+                records.append(record)
+        except (OSError, ValueError, KeyError, TypeError):
+            _log.warning("%s is damaged; export the run again", file)
+    return records

@@ -1,0 +1,202 @@
+"""`stkd export`: what is kept, what is said, and what bad input gets."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stkd.export.formats.onnx import Onnx
+from stkd.runs.exports import read_exports
+from stkd.runs.model_card import show_exports
+
+
+def exported(run: Path) -> list[str]:
+    return sorted(p.name for p in run.glob("exports/*") if not p.name.startswith("."))
+
+
+def test_a_run_has_the_file_its_record_a_row_in_its_card_and_one_on_its_page(
+    onnx: Any, student_run: Path, stkd: Any
+) -> None:
+    answer = stkd("export", student_run, "--to", "onnx")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"{student_run}/exports/student.onnx\n")
+    assert "300 test images of digits" in answer.out
+    assert "onnxruntime" in answer.out
+    assert exported(student_run) == ["onnx.json", "student.onnx"]
+    (record,) = read_exports(student_run)
+    assert record["file"] == "student.onnx"
+    assert record["agreement"]["images"] == 300
+    assert record["agreement"]["largest_difference"] < 1e-4
+    assert record["agreement"]["equal_top1"] == 1.0
+    assert set(record["timing"]) == {"threads", "1", "64"}
+    card = (student_run / "README.md").read_text()
+    assert card.count("| `student.onnx` | onnxruntime") == 1
+    assert stkd("report", student_run).code == 0
+    page = (student_run / "report.html").read_text()
+    assert '<section id="exports"' in page
+    assert "student.onnx" in page
+
+
+def test_the_card_is_rewritten_only_where_it_shows_exports(onnx: Any, student_run: Path, stkd: Any) -> None:
+    card = student_run / "README.md"
+    card.write_text("# Mine\n\nwords\n")
+    assert stkd("export", student_run, "--to", "onnx").code == 0
+    card.write_text(card.read_text() + "\nmore words\n")
+    assert stkd("export", student_run, "--to", "torch-export").code == 0
+    text = card.read_text()
+    assert text.startswith("# Mine\n\nwords\n")
+    assert text.endswith("more words\n")
+    assert [text.count(name) for name in ("## Exported", "`student.onnx`", "`student.pt2`")] == [1, 1, 1]
+    card.unlink()
+    show_exports(student_run, [])
+    assert not card.exists()
+
+
+def test_exports_of_other_weights_are_not_shown(onnx: Any, student_run: Path, stkd: Any) -> None:
+    assert stkd("export", student_run, "--to", "onnx").code == 0
+    record = student_run / "exports" / "onnx.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "weights": "0" * 32}))
+    assert read_exports(student_run) == []
+
+
+def test_an_existing_file_stays_without_force(onnx: Any, teacher_run: Path, tmp_path: Path, stkd: Any) -> None:
+    out = tmp_path / "small.onnx"
+    out.write_text("precious")
+    answer = stkd("export", teacher_run, "--to", "onnx", "--out", out)
+    assert (answer.code, answer.err) == (
+        2,
+        f"stkd: error: {out} exists; give --force to replace it, or another --out\n",
+    )
+    assert out.read_text() == "precious"
+    assert not (teacher_run / "exports").exists()
+    assert stkd("export", teacher_run, "--to", "onnx", "--out", out, "--force").code == 0
+    assert out.stat().st_size > 1000
+    assert exported(teacher_run) == ["onnx.json"]
+
+
+def test_a_file_that_differs_is_not_kept(
+    onnx: Any, student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Onnx._write
+
+    def damaged(self: Onnx, program: Any, contract: Any, file: Path) -> None:
+        write(self, program, contract, file)
+        model = onnx.load(file)
+        weights = next(w for w in model.graph.initializer if len(w.dims) == 4)
+        weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * 1.1, weights.name))
+        onnx.save(model, file)
+
+    monkeypatch.setattr(Onnx, "_write", damaged)
+    card = (student_run / "README.md").read_text()
+    answer = stkd("export", student_run, "--to", "onnx")
+    assert answer.code == 2
+    assert answer.err.startswith("stkd: error: the ONNX file is not kept, since it does not answer as the model does")
+    assert answer.err.count("\n") == 1
+    assert not (student_run / "exports").exists()
+    assert (student_run / "README.md").read_text() == card
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--to", "onx"], "unknown export format 'onx'; did you mean onnx?"),
+        (["--to", "onnx", "--out", "a.bin"], "--out a.bin must be a file that ends with .onnx"),
+        (["--to", "onnx", "--out", "nowhere/a.onnx"], "--out nowhere/a.onnx cannot be written: nowhere is no folder"),
+        (["--to", "onnx", "--data", "folder:nowhere"], "nowhere"),
+    ],
+)
+def test_bad_options_get_one_line(
+    options: list[str], says: str, onnx: Any, student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(student_run.parent)
+    answer = stkd("export", student_run, *options)
+    assert (answer.code, answer.out) == (2, "")
+    assert says in answer.err
+    assert answer.err.count("\n") == 1
+    assert not (student_run / "exports").exists()
+
+
+def test_a_run_that_is_not_finished_is_refused(onnx: Any, student_run: Path, tmp_path: Path, stkd: Any) -> None:
+    (student_run / "result.json").unlink()
+    assert "is not finished" in stkd("export", student_run, "--to", "onnx").err
+    assert "is not a run directory" in stkd("export", tmp_path / "nowhere", "--to", "onnx").err
+    assert "is not a run directory" in stkd("export", student_run / "student.safetensors", "--to", "onnx").err
+
+
+@pytest.mark.parametrize(("to", "package"), [("onnx", "onnxscript"), ("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_a_missing_package_is_named_with_its_extra(
+    to: str, package: str, student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == package else find(name, *a))
+    answer = stkd("export", student_run, "--to", to)
+    assert answer.code == 2
+    assert package in answer.err
+    assert f"pip install 'stkd[{to}]'\n" in answer.err
+
+
+def test_damaged_and_foreign_files_get_one_line(
+    onnx: Any, student_run: Path, pictures: Path, tmp_path: Path, stkd: Any
+) -> None:
+    assert stkd("export", student_run, "--to", "onnx").code == 0
+    file = student_run / "exports" / "student.onnx"
+    (tmp_path / "half.onnx").write_bytes(file.read_bytes()[:1000])
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    foreign = onnx.load(file)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    for name, says in (
+        ("half", "is damaged or no ONNX file"),
+        ("empty", "is damaged or no ONNX file"),
+        ("foreign", "does not say its classes and its input"),
+        ("nowhere", "is missing"),
+    ):
+        answer = stkd("predict", tmp_path / f"{name}.onnx", pictures)
+        assert (answer.code, answer.out) == (2, "")
+        assert says in answer.err
+        assert answer.err.count("\n") == 1
+
+
+class Touch:
+    """What a hostile pickle does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_foreign_pt2_is_refused_and_nothing_in_it_is_run(
+    student_run: Path, pictures: Path, tmp_path: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stkd("export", student_run, "--to", "torch-export").code == 0
+    file = student_run / "exports" / "student.pt2"
+    assert stkd("predict", file, pictures).code == 0
+    hostile, touched = tmp_path / "hostile.pt2", tmp_path / "touched"
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(hostile, "w") as target:
+        for name in source.namelist():
+            evil = name.endswith("sample_inputs/model.pt")
+            target.writestr(name, pickle.dumps(Touch(touched)) if evil else source.read(name))
+    answer = stkd("predict", hostile, pictures)
+    assert answer.code == 2
+    assert answer.err.startswith(f"stkd: error: {hostile} was not written by stkd for you")
+    assert not touched.exists()
+    monkeypatch.setenv("STKD_CACHE", str(tmp_path / "of another user"))
+    assert "was not written by stkd for you" in stkd("predict", file, pictures).err
+
+
+def test_weights_of_openvino_that_are_gone_get_one_line(student_run: Path, pictures: Path, stkd: Any) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (stkd[openvino])")
+    assert stkd("export", student_run, "--to", "openvino").code == 0
+    assert exported(student_run) == ["openvino.json", "student.bin", "student.xml"]
+    (student_run / "exports" / "student.bin").unlink()
+    answer = stkd("predict", student_run / "exports" / "student.xml", pictures)
+    assert answer.code == 2
+    assert answer.err == f"stkd: error: {student_run}/exports/student.bin is missing; export the run again\n"
