@@ -84,6 +84,7 @@ def test_no_command_shows_help(stkd: Any) -> None:
         ("data", {"digits", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet", "cinic10", "folder"}),
         ("recipes", {"crd"}),
         ("comparisons", {"digits", "cifar100_methods", "ablate_alpha"}),
+        ("formats", {"onnx", "openvino", "torch-export"}),
     ],
 )
 def test_list(what: str, names: set[str], stkd: Any) -> None:

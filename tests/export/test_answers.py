@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import stkd as library
+from stkd.data.decode import decode_square
 from stkd.export import export_run
+
+DOCUMENTED = re.findall(
+    r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "export.md").read_text(), re.DOTALL
+)
 
 CONSUMER = """
 import builtins, json, sys
@@ -24,33 +31,20 @@ def guarded(name, *args, **kwargs):
 builtins.__import__ = guarded
 
 import numpy as np
-import onnxruntime
-from PIL import Image
 
-file, *images = sys.argv[1:]
-session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-about = json.loads(session.get_modelmeta().custom_metadata_map["stkd"])
-_, channels, size, _ = about["input"]["shape"]
-how = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}[about["resize"]["interpolation"]]
-
-def prepared(path):
-    image = Image.open(path).convert("L" if channels == 1 else "RGB")
-    for step in about["resize"]["steps"]:
-        if step["do"] == "resize":
-            width, height = step.get("to") or [step["shorter side to"] * n // min(image.size) for n in image.size]
-            image = image.resize((width, height), how)
-        else:
-            side = min(image.size)
-            width, height = (side, side) if step["to"] == "square of the shorter side" else step["to"]
-            left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-            image = image.crop((left, top, left + width, top + height))
-    pixels = np.asarray(image, np.float32) / 255
-    return np.atleast_3d(pixels).transpose(2, 0, 1)
-
-logits = session.run(["logits"], {"images": np.stack([prepared(path) for path in images])})[0]
-odds = np.exp(logits - logits.max(1, keepdims=True))
-print(json.dumps([dict(zip(about["classes"], p.tolist())) for p in odds / odds.sum(1, keepdims=True)]))
+program, file, target, *images = sys.argv[1:]
+answers, pixels = [], []
+for image in images:
+    scope = {}
+    exec(program.replace("student.onnx", file).replace("IMAGE", image), scope)
+    odds = np.exp(scope["logits"] - scope["logits"].max())
+    answers.append(dict(zip(scope["about"]["classes"], (odds / odds.sum()).tolist())))
+    pixels.append(scope["pixels"])
+np.save(target, np.stack(pixels))
+with open(target + ".json", "w") as written:
+    json.dump(answers, written)
 """
+"""Runs the program in the docs on several images, where neither torch nor stkd can be imported."""
 
 
 @pytest.mark.parametrize("view", [{}, {"crop_pct": 0.875, "interpolation": "bicubic"}])
@@ -61,17 +55,36 @@ def test_a_process_without_torch_and_stkd_answers_as_predict_does(
                            precision="32", accelerator="cpu", preflight="off", **view)  # fmt: skip
     file = export_run(result.out, "onnx").file
     images = sorted(photos.glob("test/*/*.png"))
+    (program,) = DOCUMENTED
+    target = tmp_path / "pixels.npy"
     done = subprocess.run(
-        [sys.executable, "-c", CONSUMER, file, *images], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", CONSUMER, program, file, target, *images], capture_output=True, text=True, check=False
     )
-    answers = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(Path(f"{target}.json").read_text())
+    assert done.stdout.splitlines() == [max(answer, key=answer.__getitem__) for answer in answers]
     assert len(answers) == 12
+    _, info = library.load(result.out)
+    for path, pixels in zip(images, np.load(target), strict=True):
+        seen = decode_square(path, info.channels, info.size, info.crop_pct, info.interpolation)
+        assert np.abs(pixels * 255 - seen.numpy()).max() <= 2
     for who in (result.out, file):
         rows = json.loads(stkd("predict", who, *images, "--json").out)
         for row, answer in zip(rows, answers, strict=True):
             for one in row["model"]:
                 assert answer[one["class"]] == pytest.approx(one["probability"], abs=0.01)
             assert max(answer, key=answer.__getitem__) == row["model"][0]["class"]
+
+
+def test_a_pt2_file_answers_without_stkd_and_timm(run_of: Any) -> None:
+    file = export_run(run_of("cnn4"), "torch-export").file
+    code = (
+        "import sys, torch\n"
+        "sys.modules |= dict.fromkeys(['stkd', 'timm', 'torchvision'])\n"  # importing one raises
+        "print(*torch.export.load(sys.argv[1]).module()(torch.zeros(3, 3, 64, 64)).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "3 2\n"), done.stderr
 
 
 @pytest.mark.parametrize("to", ["onnx", "torch-export"])

@@ -23,12 +23,14 @@ def exported(run: Path) -> list[str]:
 def test_a_run_has_the_file_its_record_a_row_in_its_card_and_one_on_its_page(
     onnx: Any, student_run: Path, stkd: Any
 ) -> None:
+    (student_run / "exports" / ".export-of-a-killed-process").mkdir(parents=True)
     answer = stkd("export", student_run, "--to", "onnx")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith(f"{student_run}/exports/student.onnx\n")
     assert "300 test images of digits" in answer.out
     assert "onnxruntime" in answer.out
     assert exported(student_run) == ["onnx.json", "student.onnx"]
+    assert not list(student_run.glob("exports/.export-*"))
     (record,) = read_exports(student_run)
     assert record["file"] == "student.onnx"
     assert record["agreement"]["images"] == 300
@@ -62,6 +64,18 @@ def test_exports_of_other_weights_are_not_shown(onnx: Any, student_run: Path, st
     assert stkd("export", student_run, "--to", "onnx").code == 0
     record = student_run / "exports" / "onnx.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "weights": "0" * 32}))
+    assert read_exports(student_run) == []
+
+
+def test_a_damaged_record_is_left_out_of_the_page(
+    onnx: Any, student_run: Path, stkd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert stkd("export", student_run, "--to", "onnx").code == 0
+    (student_run / "exports" / "torch-export.json").write_text('{"weights": 1}')
+    (student_run / "exports" / "web.json").write_text("{")
+    assert [record["to"] for record in read_exports(student_run)] == ["onnx"]
+    assert caplog.text.count("is damaged; export the run again") == 2
+    (student_run / "student.safetensors").unlink()
     assert read_exports(student_run) == []
 
 
@@ -100,6 +114,25 @@ def test_a_file_that_differs_is_not_kept(
     assert answer.err.count("\n") == 1
     assert not (student_run / "exports").exists()
     assert (student_run / "README.md").read_text() == card
+
+
+def test_a_file_for_one_number_of_images_is_not_kept(
+    onnx: Any, student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Onnx._write
+
+    def specialised(self: Onnx, program: Any, contract: Any, file: Path) -> None:
+        write(self, program, contract, file)
+        model = onnx.load(file)
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+        onnx.save(model, file)
+
+    monkeypatch.setattr(Onnx, "_write", specialised)
+    answer = stkd("export", student_run, "--to", "onnx")
+    assert answer.code == 2
+    assert answer.err.startswith("stkd: error: the ONNX file is not kept, since it does not answer: ")
+    assert answer.err.count("\n") == 1
+    assert not (student_run / "exports").exists()
 
 
 @pytest.mark.parametrize(

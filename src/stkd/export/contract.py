@@ -126,10 +126,13 @@ class Contract:
 def _steps(info: ModelInfo) -> list[dict[str, Any]]:
     """What `stkd.data.decode.resize_square` does to an image, for readers without it."""
     square = [info.size, info.size]
+    crop: dict[str, Any]
     if info.crop_pct == 1 and info.interpolation == "bilinear":
-        return [{"do": "centre crop", "to": "square of the shorter side"}, {"do": "resize", "to": square}]
+        crop = {"do": "centre crop", "to": "square of the shorter side", "offset": "rounded down"}
+        return [crop, {"do": "resize", "to": square}]
     shorter = math.floor(info.size / info.crop_pct)
-    return [{"do": "resize", "shorter side to": shorter}, {"do": "centre crop", "to": square}]
+    crop = {"do": "centre crop", "to": square, "offset": "rounded, halves to even"}
+    return [{"do": "resize", "shorter side to": shorter}, crop]
 
 
 def _without_folders(model: str) -> str:

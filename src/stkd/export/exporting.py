@@ -21,6 +21,7 @@ from ..core.files import atomic_file
 from ..core.locks import lock_folder
 from ..data import DataSet
 from ..data.base import Split
+from ..data.broken_files import readable
 from ..data.digest import digest_file
 from ..data.loader import eval_batches
 from ..data.splits import take
@@ -32,7 +33,7 @@ from ..runs.exports import exports_folder, record_export
 from ..runs.finished_run import FinishedRun, open_run
 from ..runs.options import read_config
 from .captured import Normalised, capture
-from .comparison import compare, timed
+from .comparison import Agreement, compare, timed
 from .contract import Contract
 from .format import Format, Opened, exporters
 
@@ -86,17 +87,11 @@ def export_run(
         file = folder / target.name
         format().write(program, contract, file)
         answering = format().open(file, torch.get_num_threads())
-        agreement = compare(opened.model, opened.info, answering.run, _batches(images, opened))
-        if not agreement.near:
-            raise StkdError(
-                f"the {format.title} file is not kept, since it does not answer as the model does: on "
-                f"{agreement.images} images the largest difference of a logit is {agreement.largest_difference:.3g}, "
-                f"and {agreement.equal_top1:.2%} have the same class"
-            )
+        agreement = _checked(format, answering, opened, _batches(images, opened))
         parts = (*format.beside(file), file)
         record = {
             "to": to,
-            "file": target.name if out is None else str(target),
+            "file": target.name,
             "bytes": sum(part.stat().st_size for part in parts),
             "digest": digest_file(file),
             "weights": weights,
@@ -130,7 +125,8 @@ def _target(run: Path, format: type[Format], out: Path | None) -> Path:
 def _images(data: DataSet) -> tuple[str, Split]:
     """The name of a split, the test split where there is one, and some of its images, evenly spread."""
     name, split = next((n, s) for n, s in (("test", data.test), ("val", data.val), ("train", data.train)) if s)
-    return name, take(split, np.linspace(0, len(split) - 1, min(_IMAGES, len(split))).astype(np.int64))
+    some = take(split, np.linspace(0, len(split) - 1, min(_IMAGES, len(split))).astype(np.int64))
+    return name, readable(some)
 
 
 def _batches(split: Split, opened: FinishedRun) -> Iterator[Tensor]:
@@ -138,6 +134,28 @@ def _batches(split: Split, opened: FinishedRun) -> Iterator[Tensor]:
     plain = dataclasses.replace(opened.data, mean=(0.0,) * opened.info.channels, std=(1.0,) * opened.info.channels)
     for images, _ in eval_batches(split, plain, batch_size=100, device=torch.device("cpu")):
         yield images
+
+
+def _checked(format: type[Format], answering: Opened, opened: FinishedRun, batches: Iterator[Tensor]) -> Agreement:
+    """How near a file is to its model.
+
+    Raises:
+        StkdError: It is not near enough, or does not answer, or the images cannot be read.
+    """
+    try:
+        agreement = compare(opened.model, opened.info, answering.run, batches)
+    except StkdError:
+        raise
+    except Exception as error:  # runtimes raise many kinds
+        why = " ".join(str(error).split())[:200]
+        raise StkdError(f"the {format.title} file is not kept, since it does not answer: {why}") from None
+    if not agreement.near:
+        raise StkdError(
+            f"the {format.title} file is not kept, since it does not answer as the model does: on {agreement.images} "
+            f"images the largest difference of a logit is {agreement.largest_difference:.3g}, and "
+            f"{agreement.equal_top1:.2%} have the same class"
+        )
+    return agreement
 
 
 def _timing(model: Normalised, answering: Opened, images: Tensor) -> dict[str, Any]:

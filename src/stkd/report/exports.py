@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .tables import Cell, Table, number, percent
@@ -28,7 +27,7 @@ def exports(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 def _row(record: Mapping[str, Any]) -> list[Cell]:
     agreement, timing = record["agreement"], record["timing"]
     return [
-        Cell(Path(record["file"]).name),
+        Cell(record["file"]),
         Cell(record["runtime"]),
         number(record["bytes"] / 1e6, ".2f"),
         number(agreement["images"], ","),

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..data.digest import digest_file
 from ..models.files import find_weights
@@ -15,6 +16,8 @@ from .model_card import show_exports
 __all__ = ["exports_folder", "read_exports", "record_export"]
 
 _log = logging.getLogger(__name__)
+
+_SHOWN = {"file", "bytes", "weights", "runtime", "agreement", "timing"}  # of a record, by card and page
 
 
 def exports_folder(run: Path) -> Path:
@@ -28,8 +31,8 @@ def record_export(run: Path, name: str, record: dict[str, Any]) -> None:
     Args:
         run: Run directory.
         name: Of the format.
-        record: "to" (the format), "file", "bytes", "digest", "weights" (the digest of the run's), "runtime", "images"
-            (the split that it was checked on), "data", "agreement", "timing" and "cpu"; see docs/export.md.
+        record: "to" (the format), "file" (its name), "bytes", "digest", "weights" (the digest of the run's), "runtime",
+            "images" (the split that it was checked on), "data", "agreement", "timing" and "cpu"; see docs/export.md.
     """
     write_atomic(exports_folder(run) / f"{name}.json", json.dumps(record, indent=1))
     try:
@@ -41,13 +44,17 @@ def record_export(run: Path, name: str, record: dict[str, Any]) -> None:
 def read_exports(run: Path) -> list[dict[str, Any]]:
     """What was measured about the exported files of a run, by format; none of other weights than the run's own."""
     records = []
-    files = sorted(exports_folder(run).glob("*.json"))
-    weights = digest_file(find_weights(run)) if files else None
-    for file in files:
+    for file in sorted(exports_folder(run).glob("*.json")):
         try:
-            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            if record["weights"] == weights:
-                records.append(record)
-        except (OSError, ValueError, KeyError, TypeError):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or not record.keys() >= _SHOWN:
+                raise ValueError
+        except (OSError, ValueError):
             _log.warning("%s is damaged; export the run again", file)
-    return records
+            continue
+        records.append(record)
+    try:
+        weights = digest_file(find_weights(run)) if records else None
+    except (OSError, StkdError):
+        return []
+    return [record for record in records if record["weights"] == weights]

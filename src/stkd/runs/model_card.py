@@ -75,7 +75,7 @@ def show_exports(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
     if not card.is_file():
         return
     rows = [
-        f"| `{_shown(record['file'])}` | {record['runtime']} | {record['bytes'] / 1e6:.2f} "
+        f"| `{record['file']}` | {record['runtime']} | {record['bytes'] / 1e6:.2f} "
         f"| {record['agreement']['largest_difference']:.1e} | {record['agreement']['equal_top1']:.2%} "
         f"| {record['timing']['1']['file']['median_ms']:.2f} | {record['timing']['1']['torch']['median_ms']:.2f} |"
         for record in records
@@ -96,11 +96,6 @@ def show_exports(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
     if not (found and closed):
         before, after = f"{text.rstrip()}\n\n", ""
     write_atomic(card, f"{before}{section}{after}")
-
-
-def _shown(file: str) -> str:
-    """A file without the folders of one machine."""
-    return Path(file).name if Path(file).is_absolute() else file
 
 
 def _numbers(values: Sequence[float]) -> str:
