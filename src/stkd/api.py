@@ -155,12 +155,13 @@ def cache_teacher(
     return run_cache(config, data=opened, teacher=_module(teacher))
 
 
-def check(data: Any, teacher: str | nn.Module | None = None, **options: Any) -> Report:
+def check(data: Any, teacher: str | nn.Module | None = None, *, full: bool = False, **options: Any) -> Report:
     """Check images, teacher and budget, as every training does first.
 
     Args:
         data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
         teacher: As in `distill`; None checks the images alone.
+        full: Look at all files, however long that takes.
         options: Fields of `CheckConfig`.
 
     Returns:
@@ -171,7 +172,7 @@ def check(data: Any, teacher: str | nn.Module | None = None, **options: Any) -> 
     """
     name, opened = _data(data, CheckConfig, options)
     config = build(CheckConfig, checked(CheckConfig, {**_options_of_teacher(teacher), **options, "data": name}))
-    return run_check(config, data=opened, teacher=_module(teacher))
+    return run_check(config, data=opened, teacher=_module(teacher), full=full)
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
@@ -264,14 +265,22 @@ def run_many(
     return dict(zip(configs, run_jobs(jobs, data=data, teacher=teacher, progress=progress), strict=True))
 
 
-def run_check(config: CheckConfig, *, data: DataSet | None = None, teacher: nn.Module | None = None) -> Report:
-    """Check what a config names; `data` and `teacher` stand in for it."""
+def run_check(
+    config: CheckConfig, *, data: DataSet | None = None, teacher: nn.Module | None = None, full: bool = False
+) -> Report:
+    """Check what a config names; `data` and `teacher` stand in for it.
+
+    Args:
+        config: The options.
+        data, teacher: See above.
+        full: Look at all files, however long that takes.
+    """
     if teacher is None and not (config.teacher or config.teacher_weights or config.teacher_cache):
         mixed = mix_of(config, method_of(config)).active
         config = dataclasses.replace(config, method="mixup" if mixed else "ce")
     data = data or data_of(dataclasses.replace(config, skip_bad=True))  # broken files are a finding
     with open_session([Job.of(config)], data=data, teacher=teacher, students=bool(config.student)) as session:
-        report = preflight_check(session.subject)
+        report = preflight_check(dataclasses.replace(session.subject, full=full))
     if config.save is not None:
         save_report(report, config.save)
     return report

@@ -43,7 +43,7 @@ def messy(tmp_path: Path) -> Path:
 
 
 def test_everything_is_said_at_once(messy: Path, stkd: Callable[..., Any]) -> None:
-    done = stkd("check", "--data", f"folder:{messy}", "--image-size", 32, "--json")
+    done = stkd("check", "--data", f"folder:{messy}", "--image-size", 32, "--full", "--json")
     assert done.code == 2
     findings = json.loads(done.out)["findings"]
     said = {(f["check"], f["level"], name) for f in findings for name in f["names"]}

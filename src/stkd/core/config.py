@@ -259,7 +259,6 @@ class CheckConfig(DistillConfig):
 
     student: str = _opt("", "student by name, for the estimate of time and disk")
     out: Path = _opt(Path("."), "not used here")
-    full: bool = _opt(False, "look at all files, however long that takes")
     save: Path | None = _opt(None, "folder for preflight.json, which lists all, and for what helps to mend it")
 
 

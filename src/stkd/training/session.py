@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..core.config import CheckConfig, DistillConfig, TrainConfig
+from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.fabric import Fabric, make_fabric
 from ..data import DataSet
@@ -93,7 +93,6 @@ class Session:
             self.teacher,
             students,
             seconds=config.preflight_seconds,
-            full=isinstance(config, CheckConfig) and config.full,
         )
 
     def choose_engines(self) -> None:

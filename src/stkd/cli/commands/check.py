@@ -18,6 +18,7 @@ SUMMARY = "check a teacher and images before training"
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_config(parser, CheckConfig)
+    parser.add_argument("--full", action="store_true", help="look at all files, however long that takes")
     parser.add_argument("--json", action="store_true", help="print JSON, which lists all names")
 
 
@@ -27,7 +28,7 @@ def run(args: Namespace) -> int:
     from ...api import run_check
     from ..tables.findings import show_findings
 
-    report = run_check(config)
+    report = run_check(config, full=args.full)
     if args.json:
         print(json.dumps(report.record()))
     else:
