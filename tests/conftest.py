@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import re
 import shutil
@@ -97,6 +98,18 @@ def _no_preflight(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     if "preflight" not in request.fixturenames and request.path.parent.name not in ("preflight", "reports"):
         for module in ("trainer", "cache_writer"):
             monkeypatch.setattr(f"stkd.training.{module}.check_session", lambda *_, **__: None)
+
+
+@pytest.fixture(autouse=True)
+def _messages_reach_the_test() -> None:
+    """Whatever an earlier test left of the logger, as one that stops a command in the middle can."""
+    logging.disable(logging.NOTSET)
+    logger = logging.getLogger("stkd")
+    logger.propagate, logger.disabled = True, False
+    logger.setLevel(logging.NOTSET)
+    for handler in list(logger.handlers):
+        if not isinstance(handler, logging.NullHandler):
+            logger.removeHandler(handler)
 
 
 @pytest.fixture
