@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 
 import torch
+from rich.filesize import decimal
 from torch import nn
 
 from ...core.config import DistillConfig
+from ...runs.description import duration
 from ..finding import Finding
 from ..subject import Subject, checks
 
@@ -35,12 +37,12 @@ def length(subject: Subject) -> Iterator[Finding]:
         return
     seconds, size = _seconds(subject), _bytes(subject)
     subject.facts["estimate"] = {"seconds": round(seconds), "bytes": size}
-    yield Finding("note", f"this takes about {_duration(seconds)} and {_decimal(size)} of disk")
+    yield Finding("note", f"this takes about {duration(seconds)} and {decimal(size)} of disk")
     place = next(path for path in (config.out, *config.out.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     if free < size:
         yield Finding(
-            "warning", f"{place} has {_decimal(free)} free, the run takes about {_decimal(size)}; free some space"
+            "warning", f"{place} has {decimal(free)} free, the run takes about {decimal(size)}; free some space"
         )
 
 
@@ -71,13 +73,3 @@ def _bytes(subject: Subject) -> int:
     copies = 2 * (3 if subject.config.optimizer == "adamw" else 2) + 2 + (3 if subject.config.ema is not None else 0)
     numbers: int = sum(t.numel() for student in subject.students for t in student.state_dict().values())
     return 4 * copies * numbers
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _decimal(size: int) -> str:
-    return f"{max(1, round(size / 1e6)):,} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
