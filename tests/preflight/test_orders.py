@@ -12,7 +12,7 @@ from stkd.preflight.orders import better_order, mcnemar
 
 
 def answers(labels: np.ndarray, given_: np.ndarray) -> Answers:
-    return Answers("training images", labels, given_, {}, 1.0)
+    return Answers("training images", labels, given_, {})
 
 
 @given(st.integers(2, 40), st.integers(0, 2**32 - 1), st.floats(0.0, 0.5))

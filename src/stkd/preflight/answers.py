@@ -33,7 +33,7 @@ NORMALISATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
 }
 """Mean and standard deviation that published models are trained with, beside those of the data."""
 
-_VERSION = 1  # raised when a sample or an answer would be another one than before
+_VERSION = 2  # raised when a sample or an answer would be another one than before
 _BATCH = 64
 _PER_CLASS, _LEAST, _MOST = 20, 1000, 20_000
 _TRIED = 500  # images with each other normalisation
@@ -48,14 +48,12 @@ class Answers:
         labels: int64 (N,), their classes.
         given: int64 (N,), the teacher's classes for them, as it will be used.
         others: Its classes (M,), M <= N, for the first images, each with another normalisation, by its name.
-        images_per_s: How fast it answered.
     """
 
     split: str
     labels: NDArray[np.int64]
     given: NDArray[np.int64]
     others: Mapping[str, NDArray[np.int64]]
-    images_per_s: float
 
     @property
     def right(self) -> float:
@@ -92,8 +90,8 @@ def answers_of(subject: Subject, splits: Sequence[str]) -> Answers | None:
 
     def build() -> dict[str, NDArray[np.int64]]:
         index = _sample(split.labels)
-        labels, given, seconds = _ask(teacher.logits, split, index, data, subject.device, subject.seconds / 2)
-        arrays = {"labels": labels, "given": given, "microseconds": np.array([int(1e6 * seconds)])}
+        labels, given = _ask(teacher.logits, split, index, data, subject.device, subject.seconds / 2)
+        arrays = {"labels": labels, "given": given}
         for i, other in enumerate(others.values()):
             most = subject.seconds / 2 / len(others)
             arrays[str(i)] = _ask(other.logits, split, index[: min(_TRIED, len(given))], data, subject.device, most)[1]
@@ -102,13 +100,12 @@ def answers_of(subject: Subject, splits: Sequence[str]) -> Answers | None:
     key = fingerprint(
         "answers", _VERSION, teacher.fingerprint(), data.fingerprint, data.mean, data.std, name, subject.seconds
     )
-    stored = cached(key, ("labels", "given", "microseconds", *map(str, range(len(others)))), build)
+    stored = cached(key, ("labels", "given", *map(str, range(len(others)))), build)
     return Answers(
         {"train": "training", "val": "validation", "test": "test"}[name] + " images",
         stored["labels"],
         stored["given"],
         {other: stored[str(i)] for i, other in enumerate(others)},
-        len(stored["given"]) / max(1e-6, int(stored["microseconds"][0]) / 1e6),
     )
 
 
@@ -129,15 +126,15 @@ def _ask(
     data: DataSet,
     device: torch.device,
     seconds: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
-    """Labels and answers for the images at `index`, as many as time allows, and the time it took."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels and answers for the images at `index`, as many as time allows."""
     began, labels, given = time.monotonic(), [], []
     for images, truth in _batches(split, index, data, device):
         given.append(logits(images).argmax(1).cpu())
         labels.append(truth.cpu())
         if time.monotonic() - began > seconds:
             break
-    return torch.cat(labels).numpy(), torch.cat(given).numpy(), time.monotonic() - began
+    return torch.cat(labels).numpy(), torch.cat(given).numpy()
 
 
 def _batches(
@@ -172,6 +169,4 @@ def _of_batches(subject: Subject) -> Answers | None:
         labels.append(batch.targets.argmax(1).cpu())
         if sum(map(len, given)) >= _LEAST or time.monotonic() - began > subject.seconds:
             break
-    count = sum(map(len, given))
-    speed = count / max(1e-6, time.monotonic() - began)
-    return Answers("training samples", torch.cat(labels).numpy(), torch.cat(given).numpy(), {}, speed)
+    return Answers("training samples", torch.cat(labels).numpy(), torch.cat(given).numpy(), {})

@@ -24,7 +24,6 @@ def chance(subject: Subject) -> Iterator[Finding]:
         "right": round(answers.right, 4),
         "images": images,
         "split": answers.split,
-        "images_per_s": round(answers.images_per_s, 1),
     }
     right = int((answers.labels == answers.given).sum())
     if subject.better_order is not None or images < _LEAST:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from rich.filesize import decimal
-from torch import nn
+from torch import Tensor
 
 from ...core.config import DistillConfig
 from ...runs.description import duration
+from ...teachers import Ensemble, LiveTeacher
 from ..finding import Finding
 from ..subject import Subject, checks
 
@@ -47,25 +48,28 @@ def length(subject: Subject) -> Iterator[Finding]:
 
 
 def _seconds(subject: Subject) -> float:
-    """From the teacher's speed and one forward pass of each student; a step backward costs as much as two forward."""
+    """From forward passes of teacher and students; a step backward costs as much as two forward."""
     mix, config, data = subject.mix, subject.config, subject.data
     rows = config.epochs * subject.loader.steps * mix.rows(min(config.batch_size, len(data.train)))
-    each = 1 / subject.answers.images_per_s if subject.answers is not None else 0.0
-    images = torch.zeros(16, data.channels, data.size, data.size, device=subject.device)
-    return rows * (each + sum(3 * _forward(student, images) / len(images) for student in subject.students))
+    images = torch.zeros(32, data.channels, data.size, data.size, device=subject.device)
+    taught = subject.teacher.logits if isinstance(subject.teacher, LiveTeacher | Ensemble) else None
+    seconds = 0.0 if taught is None else _forward(taught, images)
+    for student in subject.students:
+        mode = student.training
+        seconds += 3 * _forward(student.eval(), images)
+        student.train(mode)
+    return rows * seconds / len(images)
 
 
 @torch.no_grad()
-def _forward(student: nn.Module, images: torch.Tensor) -> float:
-    mode = student.training
-    student.eval()
-    try:
-        student(images)
+def _forward(model: Callable[[Tensor], Tensor], images: Tensor) -> float:
+    """Seconds of the fastest of four passes; other work on the machine only makes one longer."""
+    passes = []
+    for _ in range(4):
         began = time.perf_counter()
-        float(student(images).float().sum())  # waits for the device
-        return time.perf_counter() - began
-    finally:
-        student.train(mode)
+        float(model(images).float().sum())  # waits for the device
+        passes.append(time.perf_counter() - began)
+    return min(passes)
 
 
 def _bytes(subject: Subject) -> int:
