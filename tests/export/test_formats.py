@@ -134,7 +134,7 @@ def test_an_operator_that_onnx_lacks_is_named_with_its_layer(onnx: Any, tmp_path
     program = capture(Normalised(model, INFO), INFO)
     with pytest.raises(StkdError, match=r"^ONNX cannot express the own: it has no operator aten\.linalg_\w+, which the "
                                         r"layer spectrum needs$"):  # fmt: skip
-        exporters.get("onnx")().write(program, Contract(INFO, "digits", ""), tmp_path / "a.onnx")
+        exporters.get("onnx")().write(Source(program, Contract(INFO, "digits", "")), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

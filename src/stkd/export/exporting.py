@@ -35,7 +35,7 @@ from ..runs.options import read_config
 from .captured import Normalised, capture
 from .comparison import Agreement, compare, timed
 from .contract import Contract
-from .format import Format, Opened, exporters
+from .format import Format, Opened, Source, exporters
 
 __all__ = ["Exported", "export_run"]
 
@@ -85,7 +85,7 @@ def export_run(
     program = capture(model, opened.info)
     with _unfinished(run) as folder:
         file = folder / target.name
-        format().write(program, contract, file)
+        format().write(Source(program, contract, _Calibration(opened)), file)
         answering = format().open(file, torch.get_num_threads())
         agreement = _checked(format, answering, opened, _batches(images, opened))
         parts = (*format.beside(file), file)
@@ -114,7 +114,7 @@ def _target(run: Path, format: type[Format], out: Path | None) -> Path:
     if finished_result(run) is None:
         raise StkdError(f"{run} is not finished; run its command again to go on, then export it")
     if out is None:
-        return exports_folder(run) / f"{find_weights(run).stem}{format.suffix}"
+        return exports_folder(run) / format.file_name(find_weights(run).stem)
     if out.suffix != format.suffix or out.is_dir():
         raise StkdError(f"--out {out} must be a file that ends with {format.suffix}")
     if not out.parent.is_dir():
@@ -125,8 +125,11 @@ def _target(run: Path, format: type[Format], out: Path | None) -> Path:
 def _images(data: DataSet) -> tuple[str, Split]:
     """The name of a split, the test split where there is one, and some of its images, evenly spread."""
     name, split = next((n, s) for n, s in (("test", data.test), ("val", data.val), ("train", data.train)) if s)
-    some = take(split, np.linspace(0, len(split) - 1, min(_IMAGES, len(split))).astype(np.int64))
-    return name, readable(some)
+    return name, _some(split)
+
+
+def _some(split: Split) -> Split:
+    return readable(take(split, np.linspace(0, len(split) - 1, min(_IMAGES, len(split))).astype(np.int64)))
 
 
 def _batches(split: Split, opened: FinishedRun) -> Iterator[Tensor]:
@@ -134,6 +137,16 @@ def _batches(split: Split, opened: FinishedRun) -> Iterator[Tensor]:
     plain = dataclasses.replace(opened.data, mean=(0.0,) * opened.info.channels, std=(1.0,) * opened.info.channels)
     for images, _ in eval_batches(split, plain, batch_size=100, device=torch.device("cpu")):
         yield images
+
+
+class _Calibration:
+    """Batches of some training images, evenly spread, each time from the first on."""
+
+    def __init__(self, opened: FinishedRun) -> None:
+        self.opened = opened
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return _batches(_some(self.opened.data.train), self.opened)
 
 
 def _checked(format: type[Format], answering: Opened, opened: FinishedRun, batches: Iterator[Tensor]) -> Agreement:
@@ -149,7 +162,7 @@ def _checked(format: type[Format], answering: Opened, opened: FinishedRun, batch
     except Exception as error:  # runtimes raise many kinds
         why = " ".join(str(error).split())[:200]
         raise StkdError(f"the {format.title} file is not kept, since it does not answer: {why}") from None
-    if not agreement.near:
+    if format.exact and not agreement.near:
         raise StkdError(
             f"the {format.title} file is not kept, since it does not answer as the model does: on {agreement.images} "
             f"images the largest difference of a logit is {agreement.largest_difference:.3g}, and "

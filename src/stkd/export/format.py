@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from ..core.errors import StkdError
@@ -18,7 +19,7 @@ from ..core.registry import Registry
 from .captured import layer_without_operator, quiet
 from .contract import Contract
 
-__all__ = ["Format", "Opened", "Run", "exporters"]
+__all__ = ["Format", "Opened", "Run", "Source", "exporters"]
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From images (N, C, S, S) in 0..1 to logits (N, classes)."""
@@ -39,6 +40,22 @@ class Opened:
     runtime: str
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a file is written from.
+
+    Attributes:
+        program: The captured model, from images (N, C, S, S) in 0..1 to logits.
+        contract: What the file says of itself.
+        calibration: Batches of training images as evaluation sees them, float32 (N, C, S, S) in 0..1; read when they
+            are iterated over.
+    """
+
+    program: ExportedProgram
+    contract: Contract
+    calibration: Iterable[Tensor] = ()
+
+
 class Format(ABC):
     """A kind of file, and the runtime that it is for.
 
@@ -48,6 +65,8 @@ class Format(ABC):
         extra: The extra of stkd that installs what it takes; None if nothing is missing ever.
         writers: Packages that write it.
         runners: Packages that run it.
+        exact: Whether its files answer as the model does to the last digits; those of others are kept however far their
+            logits are off, and what that costs is measured.
     """
 
     title: ClassVar[str]
@@ -55,6 +74,16 @@ class Format(ABC):
     extra: ClassVar[str | None] = None
     writers: ClassVar[tuple[str, ...]] = ()
     runners: ClassVar[tuple[str, ...]] = ()
+    exact: ClassVar[bool] = True
+
+    @classmethod
+    def file_name(cls, stem: str) -> str:
+        """Name of a file in the run directory.
+
+        Args:
+            stem: Name of the run's weights, without ending.
+        """
+        return f"{stem}{cls.suffix}"
 
     @classmethod
     def need(cls, *packages: str) -> None:
@@ -72,7 +101,7 @@ class Format(ABC):
         """The files that a file does not work without, and that are written before it."""
         return ()
 
-    def write(self, program: ExportedProgram, contract: Contract, file: Path) -> None:
+    def write(self, source: Source, file: Path) -> None:
         """Write a captured model and its contract.
 
         Raises:
@@ -81,13 +110,13 @@ class Format(ABC):
         self.need(*self.writers)
         try:
             with quiet():
-                self._write(program, contract, file)
+                self._write(source, file)
         except OSError:
             raise
         except Exception as error:  # exporters raise many kinds
             why = " ".join(f"{error} {error.__cause__ or ''}".split())
-            why = layer_without_operator(program, why) or why[:200]
-            raise StkdError(f"{self.title} cannot express the {contract.info.model}: {why}") from None
+            why = layer_without_operator(source.program, why) or why[:200]
+            raise StkdError(f"{self.title} cannot express the {source.contract.info.model}: {why}") from None
 
     def open(self, file: Path, threads: int) -> Opened:
         """Open a file of this format.
@@ -113,7 +142,7 @@ class Format(ABC):
             raise StkdError(f"{file} is damaged or no {self.title} file ({why}); export the run again") from None
 
     @abstractmethod
-    def _write(self, program: ExportedProgram, contract: Contract, file: Path) -> None: ...
+    def _write(self, source: Source, file: Path) -> None: ...
 
     @abstractmethod
     def _open(self, file: Path, threads: int) -> Opened: ...

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.export import ExportedProgram
 
 from ..contract import INPUT, KEY, OUTPUT, Contract
-from ..format import Format, Opened, exporters
+from ..format import Format, Opened, Source, exporters
 
 __all__ = ["Onnx"]
 
@@ -26,11 +25,11 @@ class Onnx(Format):
     writers = ("onnx", "onnxscript", "onnxruntime")
     runners = ("onnxruntime",)
 
-    def _write(self, program: ExportedProgram, contract: Contract, file: Path) -> None:
+    def _write(self, source: Source, file: Path) -> None:
         import onnx
 
         names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
-        written = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+        written = torch.onnx.export(source.program, dynamo=True, verbose=False, **names)
         assert written is not None
         model = written.model_proto
         for value in (*model.graph.input, *model.graph.output):
@@ -39,7 +38,7 @@ class Onnx(Format):
         del model.graph.value_info[:]
         for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
             del part.metadata_props[:]
-        onnx.helper.set_model_props(model, {KEY: contract.text()})
+        onnx.helper.set_model_props(model, {KEY: source.contract.text()})
         onnx.checker.check_model(model)
         file.write_bytes(model.SerializeToString())
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.export import ExportedProgram
 
 from ..contract import INPUT, KEY, OUTPUT, Contract
-from ..format import Format, Opened, exporters
+from ..format import Format, Opened, Source, exporters
 
 __all__ = ["OpenVino"]
 
@@ -30,15 +29,15 @@ class OpenVino(Format):
         """The weights."""
         return (file.with_suffix(".bin"),)
 
-    def _write(self, program: ExportedProgram, contract: Contract, file: Path) -> None:
+    def _write(self, source: Source, file: Path) -> None:
         import openvino
 
-        info = contract.info
-        model = openvino.convert_model(program)
+        info = source.contract.info
+        model = openvino.convert_model(source.program)
         model.reshape([-1, info.channels, info.size, info.size])
         model.input(0).set_names({INPUT})
         model.output(0).set_names({OUTPUT})
-        model.set_rt_info(contract.text(), [KEY])
+        model.set_rt_info(source.contract.text(), [KEY])
         openvino.save_model(model, file, compress_to_fp16=False)
 
     def _open(self, file: Path, threads: int) -> Opened:

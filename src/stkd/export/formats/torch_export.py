@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.export import ExportedProgram
 
 from ...core.errors import StkdError
 from ...core.files import write_atomic
 from ...data.decoded_cache import cache_folder
 from ...data.digest import digest_file
 from ..contract import KEY, Contract
-from ..format import Format, Opened, exporters
+from ..format import Format, Opened, Source, exporters
 
 __all__ = ["TorchExport"]
 
@@ -32,9 +31,9 @@ class TorchExport(Format):
     title = "torch.export"
     suffix = ".pt2"
 
-    def _write(self, program: ExportedProgram, contract: Contract, file: Path) -> None:
+    def _write(self, source: Source, file: Path) -> None:
         content = io.BytesIO()
-        torch.export.save(program, content, extra_files={KEY: contract.text()})
+        torch.export.save(source.program, content, extra_files={KEY: source.contract.text()})
         file.write_bytes(content.getvalue())
         mark = _mark(file)
         mark.parent.mkdir(parents=True, exist_ok=True)
