@@ -17,6 +17,7 @@ from stkd.core.errors import StkdError
 from stkd.export import export_run, exporters, open_exported
 from stkd.export.captured import Normalised, capture
 from stkd.export.contract import Contract
+from stkd.export.format import Source
 from stkd.models.files import ModelInfo
 
 CASES = [
