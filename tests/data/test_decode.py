@@ -212,6 +212,20 @@ def test_evaluation_sees_what_timm_shows(
     assert (decode_square(path, 3, 64).float() - expected).abs().mean() > 8
 
 
+@pytest.mark.parametrize("name", ["rotated.jpg", "plain.jpg", "clear.png", "grey.png"])
+def test_content_of_a_file_is_decoded_as_the_file(tmp_path: Path, name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 160, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels if name == "clear.png" else pixels[..., :3])
+    exif = Image.Exif()
+    if name == "rotated.jpg":
+        exif[0x0112] = 6
+    image.convert("L" if name == "grey.png" else image.mode).save(tmp_path / name, exif=exif)
+    view = (3, 32, 0.875, "bicubic")
+    assert torch.equal(decode_square((tmp_path / name).read_bytes(), *view), decode_square(tmp_path / name, *view))
+    with pytest.raises(StkdError, match="^the image is broken or no image"):
+        decode_square((tmp_path / name).read_bytes()[:60], *view)
+
+
 def test_why_a_file_is_broken(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "good.jpg", quality=95)

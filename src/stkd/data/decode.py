@@ -38,6 +38,7 @@ __all__ = [
     "FORMATS",
     "BrokenImage",
     "Encoded",
+    "ImageSource",
     "decode",
     "decode_square",
     "image_suffixes",
@@ -56,6 +57,9 @@ FORMATS = (
 """Pillow's names of the formats that are read. EPS is left out on purpose: opening one runs Ghostscript."""
 
 
+ImageSource = Path | bytes
+"""An image file, or its content."""
+
 _ORIENTATION = 0x0112
 
 
@@ -71,8 +75,8 @@ class BrokenImage(StkdError):
         reason: What is wrong with it, in words that follow its name.
     """
 
-    def __init__(self, path: Path, reason: str, advice: str) -> None:
-        super().__init__(f"{path} {reason}; {advice}")
+    def __init__(self, source: ImageSource, reason: str, advice: str) -> None:
+        super().__init__(f"{_name(source)} {reason}; {advice}")
         self.reason = reason
 
 
@@ -81,12 +85,12 @@ class Encoded:
     """An image file whose size is known and whose pixels are still to be decoded.
 
     Attributes:
-        path: The file.
+        source: The file, or its content.
         height, width: In pixels, upright.
         jpeg: Content of the file, where simplejpeg can decode it: an upright JPEG, RGB or grey.
     """
 
-    path: Path
+    source: ImageSource
     height: int
     width: int
     jpeg: bytes | None
@@ -111,7 +115,7 @@ class Encoded:
         factor = next(f for f in (8, 4, 2, 1) if f <= max(1, reduction))
         pixels = self._fast(factor) if channels == 3 else None
         if pixels is None:  # only Pillow can decode the file, or say what is wrong with it
-            pixels = _with_pillow(self.path, channels, factor)
+            pixels = _with_pillow(self.source, channels, factor)
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def _fast(self, factor: int) -> NDArray[np.uint8] | None:
@@ -126,19 +130,19 @@ class Encoded:
         return pixels
 
 
-def open_image(path: Path) -> Encoded:
-    """Read an image file as far as its size.
+def open_image(source: ImageSource) -> Encoded:
+    """Read an image file, or its content, as far as its size.
 
     Raises:
         BrokenImage: The file cannot be read, is no image, or has more pixels than Pillow's limit.
     """
-    with _one_line(path):
-        content = path.read_bytes()
+    with _one_line(source):
+        content = source if isinstance(source, bytes) else source.read_bytes()
         with Image.open(BytesIO(content), formats=_available()) as image:
             orientation = image.getexif().get(_ORIENTATION, 1)
             width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
             upright_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and orientation == 1
-        return Encoded(path, height, width, content if upright_jpeg and simplejpeg is not None else None)
+        return Encoded(source, height, width, content if upright_jpeg and simplejpeg is not None else None)
 
 
 def decode(path: Path, channels: int) -> Tensor:
@@ -158,9 +162,9 @@ def decode(path: Path, channels: int) -> Tensor:
 
 
 def decode_square(
-    path: Path, channels: int, size: int, crop_pct: float = 1.0, interpolation: str = "bilinear"
+    source: ImageSource, channels: int, size: int, crop_pct: float = 1.0, interpolation: str = "bilinear"
 ) -> Tensor:
-    """Bring an image file to the square that evaluation sees; see `resize_square`.
+    """Bring an image file, or its content, to the square that evaluation sees; see `resize_square`.
 
     It is decoded no larger than needed. Half of the way is left to the resizing, so that the picture is that of the
     full image to a fraction of a pixel.
@@ -171,7 +175,7 @@ def decode_square(
     Raises:
         BrokenImage: As `decode`.
     """
-    image = open_image(path)
+    image = open_image(source)
     reduction = min(image.height, image.width) / _shorter_side(size, crop_pct) / 2
     return resize_square(image.pixels(channels, reduction), size, crop_pct, interpolation)
 
@@ -189,8 +193,9 @@ def why_broken(path: Path, channels: int = 3) -> str | None:
     return None
 
 
-def _with_pillow(path: Path, channels: int, factor: int) -> NDArray[np.uint8]:
-    with _one_line(path), Image.open(path, formats=_available()) as image:
+def _with_pillow(source: ImageSource, channels: int, factor: int) -> NDArray[np.uint8]:
+    file = BytesIO(source) if isinstance(source, bytes) else source
+    with _one_line(source), Image.open(file, formats=_available()) as image:
         if factor > 1:  # without effect on formats other than JPEG
             image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
         plain = _to_8_bits(ImageOps.exif_transpose(image))
@@ -201,21 +206,25 @@ def _with_pillow(path: Path, channels: int, factor: int) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def _one_line(path: Path) -> Iterator[None]:
+def _one_line(source: ImageSource) -> Iterator[None]:
     """Turn every error about a file into one line."""
     try:
         yield
     except (FileNotFoundError, PermissionError) as error:
         reason = f"cannot be read ({error.strerror})"
-        raise BrokenImage(path, reason, "check the file and its permissions") from None
+        raise BrokenImage(source, reason, "check the file and its permissions") from None
     except Image.DecompressionBombError:
-        raise BrokenImage(path, "has too many pixels for one image", "scale it down or remove it") from None
+        raise BrokenImage(source, "has too many pixels for one image", "scale it down or remove it") from None
     except UnidentifiedImageError:
         reason = "is broken or no image (its format is not known)"
-        raise BrokenImage(path, reason, "delete or replace it") from None
+        raise BrokenImage(source, reason, "delete or replace it") from None
     except Exception as error:  # Pillow's readers raise nearly anything on broken files
-        said = " ".join(str(error).split()).replace(repr(str(path)), "it") or type(error).__name__
-        raise BrokenImage(path, f"is broken or no image ({said})", "delete or replace it") from None
+        said = " ".join(str(error).split()).replace(repr(_name(source)), "it") or type(error).__name__
+        raise BrokenImage(source, f"is broken or no image ({said})", "delete or replace it") from None
+
+
+def _name(source: ImageSource) -> str:
+    return "the image" if isinstance(source, bytes) else str(source)
 
 
 def pixel_size(path: Path) -> tuple[int, int] | None:
