@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from stkd.core.errors import StkdError
 from stkd.data import decode as decode_module
@@ -58,11 +59,27 @@ def test_reduction_is_a_power_of_two_that_is_not_too_much(
     assert image.shape == (3, -(-150 // factor), -(-203 // factor))
 
 
+def test_evaluation_sees_every_pixel_of_a_large_file(tmp_path: Path, decoder: str) -> None:
+    photo(3000, 2000, grain=60).save(path := tmp_path / "a.jpg", quality=90)
+    with Image.open(path) as image:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    for size, crop_pct, interpolation in ((224, 1.0, "bilinear"), (96, 1.0, "bilinear"), (96, 0.875, "bicubic")):
+        if crop_pct == 1:
+            expected = functional.interpolate(pixels[..., 500:2500], (size, size), mode="bilinear", antialias=True)
+        else:
+            whole = functional.interpolate(pixels, (109, 163), mode="bicubic", antialias=True)
+            expected = whole[..., 6:102, 34:130]
+        assert torch.equal(decode_square(path, 3, size, crop_pct, interpolation), expected[0])
+        reduced = resize_square(open_image(path).pixels(3, 4), size, crop_pct, interpolation)
+        assert not torch.equal(reduced, expected[0])
+
+
 def test_reduced_image_is_the_full_one_made_smaller(tmp_path: Path, decoder: str) -> None:
     photo(1000, 750).save(path := tmp_path / "a.jpg", quality=90)
-    for size in (150, 93, 46):  # decoded to 1/2, 1/4, 1/8
-        full = resize_square(decode(path, 3), size).double()
-        error = (decode_square(path, 3, size).double() - full).abs()
+    for factor in (2, 4, 8):
+        full = resize_square(decode(path, 3), 375 // factor).double()
+        reduced = open_image(path).pixels(3, factor)
+        error = (resize_square(reduced, 375 // factor).double() - full).abs()
         assert error.mean() < 2.55  # 1 % of the range
         assert error.max() < 20
 

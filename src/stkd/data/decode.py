@@ -104,7 +104,7 @@ class Encoded:
         Args:
             channels: 1 for grey, 3 for RGB.
             reduction: By how much the image may come smaller. JPEGs are decoded to the next larger one of 1, 1/2, 1/4
-                and 1/8 of their size, which saves most of the work; other formats come in full.
+                and 1/8 of their size, which saves most of the work; other formats come in full. For training only.
 
         Returns:
             uint8 tensor (channels, H, W), its channels last in memory.
@@ -166,8 +166,7 @@ def decode_square(
 ) -> Tensor:
     """Bring an image file, or its content, to the square that evaluation sees; see `resize_square`.
 
-    It is decoded no larger than needed. Half of the way is left to the resizing, so that the picture is that of the
-    full image to a fraction of a pixel.
+    It is decoded in full: every other runtime can do the same, and gets the same pixels.
 
     Returns:
         uint8 tensor (channels, size, size).
@@ -175,9 +174,7 @@ def decode_square(
     Raises:
         BrokenImage: As `decode`.
     """
-    image = open_image(source)
-    reduction = min(image.height, image.width) / _shorter_side(size, crop_pct) / 2
-    return resize_square(image.pixels(channels, reduction), size, crop_pct, interpolation)
+    return resize_square(open_image(source).pixels(channels), size, crop_pct, interpolation)
 
 
 def why_broken(path: Path, channels: int = 3) -> str | None:

@@ -34,7 +34,7 @@ JUNK_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information
 
 HEIC = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 
-DECODER = 2
+DECODER = 3
 """Raised when `decode_square` gives other pixels than before, so that old cache entries are not used."""
 
 
