@@ -99,8 +99,8 @@ def test_a_file_that_differs_is_not_kept(
 ) -> None:
     write = Onnx._write
 
-    def damaged(self: Onnx, program: Any, contract: Any, file: Path) -> None:
-        write(self, program, contract, file)
+    def damaged(self: Onnx, source: Any, file: Path) -> None:
+        write(self, source, file)
         model = onnx.load(file)
         weights = next(w for w in model.graph.initializer if len(w.dims) == 4)
         weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * 1.1, weights.name))
@@ -121,8 +121,8 @@ def test_a_file_for_one_number_of_images_is_not_kept(
 ) -> None:
     write = Onnx._write
 
-    def specialised(self: Onnx, program: Any, contract: Any, file: Path) -> None:
-        write(self, program, contract, file)
+    def specialised(self: Onnx, source: Any, file: Path) -> None:
+        write(self, source, file)
         model = onnx.load(file)
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
         onnx.save(model, file)

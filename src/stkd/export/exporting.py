@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +14,6 @@ import torch
 from torch import Tensor
 
 from ..core.errors import StkdError
-from ..core.files import atomic_file
-from ..core.locks import lock_folder
 from ..data import DataSet
 from ..data.base import Split
 from ..data.broken_files import readable
@@ -36,11 +31,11 @@ from .captured import Normalised, capture
 from .comparison import Agreement, compare, timed
 from .contract import Contract
 from .format import Format, Opened, Source, exporters
+from .keeping import keep, need_room, unfinished
 
 __all__ = ["Exported", "export_run"]
 
 _IMAGES = 300  # that a file is checked on
-_UNFINISHED = ".export-"
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Exported:
     """An exported file.
 
     Attributes:
-        file: Where it is.
+        file: Where it is; of some formats a folder.
         record: What is kept about it in the run directory, see `stkd.runs.exports`.
     """
 
@@ -57,7 +52,7 @@ class Exported:
 
 
 def export_run(
-    run: Path, to: str, *, out: Path | None = None, force: bool = False, data_spec: str | None = None
+    run: Path, to: str, *, out: Path | None = None, force: bool = False, data_spec: str | None = None, **options: Any
 ) -> Exported:
     """Write a finished run's model as a file for another runtime, and keep it if it answers as the model does.
 
@@ -67,33 +62,34 @@ def export_run(
         out: The file; None is `exports/NAME` in the run directory, NAME that of the run's weights.
         force: Whether an existing file is replaced.
         data_spec: Images to check the file on, instead of the run's own.
+        options: Of the format, see `Format.options`.
 
     Raises:
-        StkdError: The run is not finished, its data cannot be read, a package is missing, the file exists, the format
-            cannot express the model, or the file does not answer as the model does. Nothing is written then.
+        StkdError: The run is not finished, the format has no such option, the run's data cannot be read, a package is
+            missing, the file exists, the format cannot express the model, or the file does not answer as the model does.
+            Nothing is written then.
     """
-    format = exporters.get(to)
+    format = _format(to, options)
     target = _target(run, format, out)
-    format.need(*format.writers, *format.runners)
-    if not force and (taken := next((part for part in (target, *format.beside(target)) if part.exists()), None)):
-        raise StkdError(f"{taken} exists; give --force to replace it, or another --out")
+    need_room(format, target, force)
+    format.ready()
     opened = open_run(run, data_spec=data_spec, with_teacher=False)
     split, images = _images(opened.data)
     weights = digest_file(find_weights(run))
     contract = Contract(opened.info, describe_data(read_config(run).data), weights)
     model = Normalised(opened.model.float(), opened.info)
     program = capture(model, opened.info)
-    with _unfinished(run) as folder:
+    with unfinished(exports_folder(run)) as folder:
         file = folder / target.name
-        format().write(Source(program, contract, _Calibration(opened)), file)
-        answering = format().open(file, torch.get_num_threads())
+        format.write(Source(program, contract, _Calibration(opened)), file)
+        answering = format.open(file, torch.get_num_threads())
         agreement = _checked(format, answering, opened, _batches(images, opened))
-        parts = (*format.beside(file), file)
+        parts = format.parts(file)
         record = {
             "to": to,
             "file": target.name,
             "bytes": sum(part.stat().st_size for part in parts),
-            "digest": digest_file(file),
+            "digest": digest_file(parts[-1]),
             "weights": weights,
             "runtime": answering.runtime,
             "images": split,
@@ -102,12 +98,21 @@ def export_run(
             "timing": _timing(model, answering, next(_batches(images, opened))),
             "cpu": environment()["cpu"],
         }
-        _keep(parts, target.parent)
+        keep(format, file, target)
     record_export(run, to, record)
     return Exported(target, record)
 
 
-def _target(run: Path, format: type[Format], out: Path | None) -> Path:
+def _format(to: str, options: dict[str, Any]) -> Format:
+    format = exporters.get(to)
+    for name in options:
+        if name not in format.options:
+            takers = [entry.name for entry in exporters.entries() if name in entry.value.options]
+            raise StkdError(f"--{name.replace('_', '-')} is of no use for --to {to}; it is for {' and '.join(takers)}")
+    return format(**options)
+
+
+def _target(run: Path, format: Format, out: Path | None) -> Path:
     if not run.is_dir():
         raise StkdError(f"{run} is not a run directory; give one that 'stkd train' or 'stkd distill' wrote")
     read_config(run)
@@ -115,7 +120,7 @@ def _target(run: Path, format: type[Format], out: Path | None) -> Path:
         raise StkdError(f"{run} is not finished; run its command again to go on, then export it")
     if out is None:
         return exports_folder(run) / format.file_name(find_weights(run).stem)
-    if out.suffix != format.suffix or out.is_dir():
+    if not format.folder and (out.suffix != format.suffix or out.is_dir()):
         raise StkdError(f"--out {out} must be a file that ends with {format.suffix}")
     if not out.parent.is_dir():
         raise StkdError(f"--out {out} cannot be written: {out.parent} is no folder that is there")
@@ -149,7 +154,7 @@ class _Calibration:
         return _batches(_some(self.opened.data.train), self.opened)
 
 
-def _checked(format: type[Format], answering: Opened, opened: FinishedRun, batches: Iterator[Tensor]) -> Agreement:
+def _checked(format: Format, answering: Opened, opened: FinishedRun, batches: Iterator[Tensor]) -> Agreement:
     """How near a file is to its model.
 
     Raises:
@@ -182,33 +187,3 @@ def _timing(model: Normalised, answering: Opened, images: Tensor) -> dict[str, A
         }
         timing[str(size)] = timed(answers)
     return timing
-
-
-@contextlib.contextmanager
-def _unfinished(run: Path) -> Iterator[Path]:
-    """A folder in the run directory for files that are not checked yet; gone afterwards, if need be the next time."""
-    folder = exports_folder(run)
-    new = not folder.exists()
-    lock = lock_folder(folder)
-    try:
-        for left in folder.glob(f"{_UNFINISHED}*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as inside:
-            yield Path(inside)
-    except BaseException:
-        if new:
-            (folder / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-    finally:
-        lock.release()
-
-
-def _keep(parts: tuple[Path, ...], folder: Path) -> None:
-    """Put checked files in their place, the one that names the others last, so that none is met without the others."""
-    if len(parts) > 1:
-        (folder / parts[-1].name).unlink(missing_ok=True)
-    for part in parts:
-        with part.open("rb") as source, atomic_file(folder / part.name) as target:
-            shutil.copyfileobj(source, target)

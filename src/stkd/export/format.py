@@ -67,6 +67,8 @@ class Format(ABC):
         runners: Packages that run it.
         exact: Whether its files answer as the model does to the last digits; those of others are kept however far their
             logits are off, and what that costs is measured.
+        folder: Whether it is a folder; its suffix is empty then.
+        options: Names of the keyword arguments that it is made with, which the user may give.
     """
 
     title: ClassVar[str]
@@ -75,6 +77,8 @@ class Format(ABC):
     writers: ClassVar[tuple[str, ...]] = ()
     runners: ClassVar[tuple[str, ...]] = ()
     exact: ClassVar[bool] = True
+    folder: ClassVar[bool] = False
+    options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def file_name(cls, stem: str) -> str:
@@ -97,9 +101,21 @@ class Format(ABC):
             raise StkdError(f"{cls.title} needs {' and '.join(missing)}: pip install 'stkd[{cls.extra}]'")
 
     @classmethod
-    def beside(cls, file: Path) -> tuple[Path, ...]:
-        """The files that a file does not work without, and that are written before it."""
-        return ()
+    def parts(cls, file: Path) -> tuple[Path, ...]:
+        """The file, and those that it does not work without; it is last, so that it is not met without them.
+
+        Args:
+            file: The file, or the folder.
+        """
+        return (file,)
+
+    def ready(self) -> None:
+        """Check that all is there that writing and running it takes, before any work is done.
+
+        Raises:
+            StkdError: Something is missing.
+        """
+        self.need(*self.writers, *self.runners)
 
     def write(self, source: Source, file: Path) -> None:
         """Write a captured model and its contract.
@@ -111,7 +127,7 @@ class Format(ABC):
         try:
             with quiet():
                 self._write(source, file)
-        except OSError:
+        except (OSError, StkdError):
             raise
         except Exception as error:  # exporters raise many kinds
             why = " ".join(f"{error} {error.__cause__ or ''}".split())
@@ -129,7 +145,7 @@ class Format(ABC):
             StkdError: A package or the file is missing, or it is damaged or was not written by stkd.
         """
         self.need(*self.runners)
-        for part in (file, *self.beside(file)):
+        for part in self.parts(file):
             if not part.is_file():
                 raise StkdError(f"{part} is missing; export the run again")
         try:

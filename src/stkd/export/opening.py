@@ -28,11 +28,11 @@ def open_exported(file: Path) -> Opened:
 
 
 def parts_of(file: Path) -> tuple[Path, ...]:
-    """An exported file and those beside it that it does not work without."""
+    """The files that an exported file is made of."""
     format = _format_of(file)
-    return (file,) if format is None else (*format.beside(file), file)
+    return (file,) if format is None else format.parts(file)
 
 
 def _format_of(path: Path) -> type[Format] | None:
-    known = {entry.value.suffix: entry.value for entry in exporters.entries()}
+    known = {entry.value.suffix: entry.value for entry in exporters.entries() if entry.value.suffix}
     return None if path.is_dir() else known.get(path.suffix.lower())

@@ -1,4 +1,4 @@
-"""Write a run's model as a file for another runtime: ONNX, OpenVINO or torch.export.
+"""Write a run's model as a file for another runtime, or as a page for browsers.
 
 The file is compared with the model on up to 300 images of the run's test split, and kept only if it answers alike. It
 is timed in its own runtime beside PyTorch. 'stkd list formats' lists the formats.
@@ -16,13 +16,16 @@ from ._plugin import add_plugin, load_given
 
 SUMMARY = "write a run's model for another runtime"
 
+_OPTIONS = ("runtime",)  # of some formats alone
+
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--to", type=str, required=True, metavar="FORMAT", help="format, see 'stkd list formats'")
-    parser.add_argument("--out", type=Path | None, metavar="FILE", help="the file [RUN/exports/student.ENDING]")
-    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument("--out", type=Path | None, metavar="FILE", help="the file, or the page's folder [in RUN/exports]")
+    parser.add_argument("--force", action="store_true", help="replace an existing export")
+    parser.add_argument("--runtime", type=Path | None, metavar="DIR", help="for web: the npm package onnxruntime-web")
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="check it on another data set's images")
     add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -34,7 +37,8 @@ def run(args: Namespace) -> int:
     from ..tables.exports import show_export
 
     load_given(args.plugin)
-    exported = export_run(args.run, args.to, out=args.out, force=args.force, data_spec=args.data)
+    options = {name: given for name in _OPTIONS if (given := args[name]) is not None}
+    exported = export_run(args.run, args.to, out=args.out, force=args.force, data_spec=args.data, **options)
     if args.json:
         print(json.dumps(exported.record))
     else:

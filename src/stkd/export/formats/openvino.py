@@ -25,9 +25,9 @@ class OpenVino(Format):
     runners = ("openvino",)
 
     @classmethod
-    def beside(cls, file: Path) -> tuple[Path, ...]:
-        """The weights."""
-        return (file.with_suffix(".bin"),)
+    def parts(cls, file: Path) -> tuple[Path, ...]:
+        """The weights and the graph."""
+        return (file.with_suffix(".bin"), file)
 
     def _write(self, source: Source, file: Path) -> None:
         import openvino

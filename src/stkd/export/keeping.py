@@ -1,0 +1,103 @@
+"""Where an exported file goes: into a folder of its own until it is checked, then whole into its place."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..core.errors import StkdError
+from ..core.files import atomic_file
+from ..core.locks import lock_folder
+from .format import Format
+
+__all__ = ["keep", "need_room", "unfinished"]
+
+_UNFINISHED = ".export-"
+
+
+def need_room(format: Format, target: Path, force: bool) -> None:
+    """Check that nothing stands where an export goes, or nothing that may not be replaced.
+
+    Args:
+        format: The format.
+        target: The file, or the folder.
+        force: Whether an earlier export is replaced.
+
+    Raises:
+        StkdError: Something stands there.
+    """
+    taken = next((part for part in (target, *format.parts(target)) if part.exists()), None)
+    if taken is None:
+        return
+    if not force:
+        raise StkdError(f"{taken} exists; give --force to replace it, or another --out")
+    if format.folder and (stranger := _stranger(target, set(format.parts(target)))):
+        raise StkdError(f"{target} is not replaced, since {stranger} is not of an export; give another --out")
+
+
+def _stranger(folder: Path, parts: set[Path]) -> Path | None:
+    """A file in a folder that would be lost with it."""
+    inside = folder.rglob("*") if folder.is_dir() else [folder]
+    return next((path for path in inside if path not in parts and not path.is_dir()), None)
+
+
+@contextlib.contextmanager
+def unfinished(exports: Path) -> Iterator[Path]:
+    """A folder for files that are not checked yet; gone afterwards, if need be the next time.
+
+    Args:
+        exports: The folder that it is made in; it is locked meanwhile.
+    """
+    new = not exports.exists()
+    lock = lock_folder(exports)
+    try:
+        for left in exports.glob(f"{_UNFINISHED}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=exports) as inside:
+            yield Path(inside)
+    except BaseException:
+        if new:
+            (exports / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                exports.rmdir()
+        raise
+    finally:
+        lock.release()
+
+
+def keep(format: Format, file: Path, target: Path) -> None:
+    """Put a checked export in its place.
+
+    Args:
+        format: The format.
+        file: Where it was written.
+        target: Its place; what stands there is replaced.
+    """
+    if format.folder:
+        _keep_folder(file, target.resolve())
+        return
+    parts = format.parts(file)
+    if len(parts) > 1:  # so that none is met without the others
+        (target.parent / parts[-1].name).unlink(missing_ok=True)
+    for part in parts:
+        with part.open("rb") as source, atomic_file(target.parent / part.name) as place:
+            shutil.copyfileobj(source, place)
+
+
+def _keep_folder(folder: Path, target: Path) -> None:
+    new, old = (target.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}") for _ in range(2))
+    try:
+        shutil.copytree(folder, new)  # the target may be on another disk
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
