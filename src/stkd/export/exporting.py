@@ -66,7 +66,7 @@ def export_run(
 
     Raises:
         StkdError: The run is not finished, the format has no such option, the run's data cannot be read, a package is
-            missing, the file exists, the format cannot express the model, or the file does not answer as the model does.
+            missing, the file exists, the format cannot express the model, or the file answers otherwise than the model.
             Nothing is written then.
     """
     format = _format(to, options)

@@ -23,7 +23,9 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("run", type=Path, help="run directory")
     parser.add_argument("--to", type=str, required=True, metavar="FORMAT", help="format, see 'stkd list formats'")
-    parser.add_argument("--out", type=Path | None, metavar="FILE", help="the file, or the page's folder [in RUN/exports]")
+    parser.add_argument(
+        "--out", type=Path | None, metavar="FILE", help="the file, or the page's folder [in RUN/exports]"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing export")
     parser.add_argument("--runtime", type=Path | None, metavar="DIR", help="for web: the npm package onnxruntime-web")
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="check it on another data set's images")
