@@ -222,7 +222,7 @@ def test_content_of_a_file_is_decoded_as_the_file(tmp_path: Path, name: str) -> 
     image.convert("L" if name == "grey.png" else image.mode).save(tmp_path / name, exif=exif)
     view = (3, 32, 0.875, "bicubic")
     assert torch.equal(decode_square((tmp_path / name).read_bytes(), *view), decode_square(tmp_path / name, *view))
-    with pytest.raises(StkdError, match="^the image is broken or no image"):
+    with pytest.raises(StkdError, match="the image is broken or no image"):
         decode_square((tmp_path / name).read_bytes()[:60], *view)
 
 

@@ -16,9 +16,20 @@ from ..data import open_data
 from ..evaluation import evaluate
 from ..runs.prediction import Answer, most_probable
 from .comparison import timed
+from .format import Opened
 from .opening import open_exported, parts_of
 
-__all__ = ["evaluate_exported", "predict_exported"]
+__all__ = ["answer_of", "evaluate_exported", "predict_exported"]
+
+
+def answer_of(opened: Opened) -> Answer:
+    """What an exported file makes of pixels; it is called "model" there."""
+
+    def probabilities(pixels: Tensor) -> dict[str, Tensor]:
+        logits = torch.from_numpy(opened.run((pixels / 255).contiguous().numpy()))
+        return {"model": logits.softmax(1)}
+
+    return Answer(opened.contract.info, probabilities)
 
 
 def predict_exported(file: Path, images: Iterable[str | Path], *, top: int = 5) -> list[dict[str, Any]]:
@@ -35,17 +46,7 @@ def predict_exported(file: Path, images: Iterable[str | Path], *, top: int = 5) 
     Raises:
         StkdError: The file cannot be opened, an argument names no image, or no image at all can be read.
     """
-
-    def opened() -> Answer:
-        answering = open_exported(file)
-
-        def probabilities(pixels: Tensor) -> dict[str, Tensor]:
-            logits = torch.from_numpy(answering.run((pixels / 255).contiguous().numpy()))
-            return {"model": logits.softmax(1)}
-
-        return Answer(answering.contract.info, probabilities)
-
-    return most_probable(opened, images, top=top)
+    return most_probable(lambda: answer_of(open_exported(file)), images, top=top)
 
 
 def evaluate_exported(

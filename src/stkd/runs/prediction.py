@@ -22,7 +22,7 @@ from ..data.loader import affine
 from ..models.files import ModelInfo
 from .finished_run import open_run
 
-__all__ = ["Answer", "most_probable", "predict_images"]
+__all__ = ["Answer", "most_probable", "predict_images", "top_classes"]
 
 _CHUNK = 64  # images that are shown to the models at once, while the next ones are decoded
 
@@ -101,7 +101,8 @@ def most_probable(opened: Callable[[], Answer], images: Iterable[str | Path], *,
         if readable:
             probabilities = answer.probabilities(torch.stack(readable))
             answers = (
-                {role: _top(p[i], info.classes, top) for role, p in probabilities.items()} for i in range(len(readable))
+                {role: top_classes(p[i], info.classes, top) for role, p in probabilities.items()}
+                for i in range(len(readable))
             )
         for path, one in zip(chunk, decoded, strict=True):
             rows.append({"image": str(path), **(next(answers) if isinstance(one, Tensor) else {"error": one})})
@@ -140,6 +141,13 @@ def _read(path: Path, view: View) -> Tensor | str:
         return str(error).removeprefix(f"{path} ")
 
 
-def _top(probabilities: Tensor, classes: tuple[str, ...], top: int) -> list[dict[str, Any]]:
+def top_classes(probabilities: Tensor, classes: tuple[str, ...], top: int) -> list[dict[str, Any]]:
+    """The most probable classes of one image, the first one first.
+
+    Args:
+        probabilities: (classes,).
+        classes: Their names.
+        top: Number of classes, at most.
+    """
     values, places = probabilities.topk(min(top, len(classes)))
     return [{"class": classes[c], "probability": v} for v, c in zip(values.tolist(), places.tolist(), strict=True)]

@@ -1,4 +1,6 @@
-"""A local page that mixes images and shows what teacher and student make of the mixture."""
+"""Local servers: the explore page, which mixes images and shows what teacher and student make of the mixture, and, in
+the files http_*.py and batching.py, the prediction server.
+"""
 
 from __future__ import annotations
 
