@@ -181,6 +181,21 @@ def startup(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def serve_load(result: dict[str, Any]) -> str:
+    """The load, and a row for each bad request."""
+    load = result["load"]
+    lines = ["| clients | requests | errors | requests/s | p50 (ms) | p99 (ms) | memory at start, at end (MB) |"]
+    lines.append("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    cells = (
+        *(f"{load[name]:,}" for name in ("clients", "requests", "errors")),
+        *(f"{load[name]:.0f}" for name in ("requests_per_s", "p50_ms", "p99_ms")),
+        f"{load['memory_at_start_mb']}, {load['memory_at_end_mb']}",
+    )
+    lines += [f"| {' | '.join(cells)} |", "", "| bad request | status | seconds |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {row['status']} | {row['seconds']:.2f} |" for name, row in result["bad_requests"].items()]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,
@@ -190,6 +205,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "int8_teachers": int8_teachers,
     "compiling": compiling,
     "loader": loader,
+    "serve_load": serve_load,
     "startup": startup,
     **{f"ablate_{name}": ablation for name in ABLATIONS},
 }

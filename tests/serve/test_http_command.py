@@ -60,7 +60,8 @@ def test_a_run_is_exported_once(served_run: Path, served_file: Path, caplog: pyt
     assert caplog.messages == []
     shutil.rmtree(served_run / "exports")
     assert open_served(served_run).contract == of_file
-    assert caplog.messages == [f"{served_run} has no ONNX file yet; it is exported first"]
+    made = f"{served_run} has no ONNX file yet; made first, as by stkd export {served_run} --to onnx"
+    assert caplog.messages == [made]
     assert (served_run / "exports" / "model.onnx").is_file()
 
 

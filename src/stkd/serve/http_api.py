@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
@@ -17,8 +15,6 @@ from starlette.exceptions import HTTPException
 from torch import Tensor
 
 from .. import __version__
-from ..core.errors import StkdError
-from ..data.decode import decode_square, open_image
 from ..export.answers import answer_of
 from ..export.format import Opened
 from ..models.files import ModelInfo
@@ -27,6 +23,7 @@ from .batching import Batcher
 from .http_body import read_images
 from .http_guard import FAILED, Guard, error_response
 from .http_limits import Budget, Limits
+from .http_pixels import cores, pixels_of
 from .http_schema import ANSWER, BODY
 
 __all__ = ["make_app"]
@@ -48,7 +45,7 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
     limits = limits or Limits()
     info, answer = opened.contract.info, answer_of(opened)
     batcher = Batcher(lambda pixels: answer.probabilities(pixels)["model"])
-    decoders = ThreadPoolExecutor(_cores(), "decode")
+    decoders = ThreadPoolExecutor(cores(), "decode")
     held, waiting = Budget(limits.held_bytes), Budget(limits.waiting)
 
     @contextlib.asynccontextmanager
@@ -94,7 +91,9 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
             with held.share() as share:
                 images = await read_images(request, limits, share)
                 place.take(len(images))
-                read = [loop.run_in_executor(decoders, _pixels, image.content, info, limits.pixels) for image in images]
+                read = [
+                    loop.run_in_executor(decoders, pixels_of, image.content, info, limits.pixels) for image in images
+                ]
                 decoded = await asyncio.gather(*read)
                 names = [image.name for image in images]
             readable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
@@ -125,22 +124,6 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
     return Guard(app, limits, hosts)
 
 
-_LARGE = 16_000_000  # pixels; of such images one is decoded at a time, which bounds the memory
-_turn = threading.Lock()
-
-
-def _pixels(content: bytes, info: ModelInfo, most: int) -> Tensor | str:
-    """What the model sees of an image, uint8 (C, S, S), or why there is none."""
-    try:
-        image = open_image(content)
-        if image.height * image.width > most:
-            return f"has more than {most // 1_000_000} million pixels; scale it down"
-        with _turn if image.height * image.width > _LARGE else contextlib.nullcontext():
-            return decode_square(content, info.channels, info.size, info.crop_pct, info.interpolation)
-    except StkdError as error:
-        return str(error).removeprefix("the image ")
-
-
 def _unread(names: list[str], reasons: list[str]) -> str:
     first = f"{names[0] or 'the image'} {reasons[0]}"
     return first if len(names) == 1 else f"none of the {len(names)} images can be read; the first: {first}"
@@ -157,7 +140,3 @@ def _usage(info: ModelInfo, address: str, limits: Limits) -> str:
         f"Up to {limits.images} images at once, of {limits.image_bytes >> 20} MB and {limits.pixels // 1_000_000} "
         f"million pixels each, {limits.request_bytes >> 20} MB together.\n"
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

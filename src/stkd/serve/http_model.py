@@ -51,7 +51,7 @@ def open_served(source: Path) -> Opened:
     if not file.exists():
         if finished_result(source) is None:
             raise StkdError(f"{source} is not finished; run its command again to go on, then serve it")
-        _log.info("%s has no ONNX file yet; it is exported first", source)
+        _log.info("%s has no ONNX file yet; made first, as by stkd export %s --to onnx", source, source)
         export_run(source, _FORMAT)
     opened = open_exported(file)
     if opened.contract.weights != digest_file(weights):

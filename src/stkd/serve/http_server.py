@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 
+import torch
 import uvicorn
 
 from ..core.errors import StkdError
@@ -71,6 +72,7 @@ def _in_url(host: str) -> str:
 
 def run(app: Guard, listening: socket.socket, limits: Limits | None = None) -> None:
     """Serve until SIGINT or SIGTERM, which is raised again once all requests that have begun are answered."""
+    torch.set_num_threads(1)  # of each thread that decodes; the model's runtime has its own
     limits = limits or Limits()
     config = uvicorn.Config(
         app,
