@@ -138,7 +138,7 @@ def test_a_file_for_one_number_of_images_is_not_kept(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--to", "onx"], "unknown export format 'onx'; did you mean onnx?"),
+        (["--to", "onx"], "unknown export format 'onx'; did you mean onnx or int8-onnx?"),
         (["--to", "onnx", "--out", "a.bin"], "--out a.bin must be a file that ends with .onnx"),
         (["--to", "onnx", "--out", "nowhere/a.onnx"], "--out nowhere/a.onnx cannot be written: nowhere is no folder"),
         (["--to", "onnx", "--data", "folder:nowhere"], "nowhere"),

@@ -27,18 +27,18 @@ class Normalised(nn.Module):
         info: What it expects.
     """
 
-    mean: Tensor
-    std: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(self, model: nn.Module, info: ModelInfo) -> None:
         super().__init__()
         self.model = model
-        for name, values in (("mean", info.mean), ("std", info.std)):
+        for name, values in (("pixel_mean", info.mean), ("pixel_std", info.std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1))
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model((images - self.mean) / self.std)
+        logits: Tensor = self.model((images - self.pixel_mean) / self.pixel_std)
         return logits
 
 

@@ -27,6 +27,7 @@ from ..runs.environment import environment
 from ..runs.exports import exports_folder, record_export
 from ..runs.finished_run import FinishedRun, open_run
 from ..runs.options import read_config
+from .accuracy import accuracy, unnormalised
 from .captured import Normalised, capture
 from .comparison import Agreement, compare, timed
 from .contract import Contract
@@ -81,7 +82,7 @@ def export_run(
     program = capture(model, opened.info)
     with unfinished(exports_folder(run)) as folder:
         file = folder / target.name
-        format.write(Source(program, contract, _Calibration(opened)), file)
+        found = format.write(Source(program, contract, _Calibration(opened)), file)
         answering = format.open(file, torch.get_num_threads())
         agreement = _checked(format, answering, opened, _batches(images, opened))
         parts = format.parts(file)
@@ -97,7 +98,10 @@ def export_run(
             "agreement": dataclasses.asdict(agreement),
             "timing": _timing(model, answering, next(_batches(images, opened))),
             "cpu": environment()["cpu"],
+            **found,
         }
+        if not format.exact:
+            record["accuracy"] = accuracy(opened, model, answering.run)
         keep(format, file, target)
     record_export(run, to, record)
     return Exported(target, record)
@@ -139,8 +143,7 @@ def _some(split: Split) -> Split:
 
 def _batches(split: Split, opened: FinishedRun) -> Iterator[Tensor]:
     """The images as evaluation sees them, before they are normalised: float32 in 0..1."""
-    plain = dataclasses.replace(opened.data, mean=(0.0,) * opened.info.channels, std=(1.0,) * opened.info.channels)
-    for images, _ in eval_batches(split, plain, batch_size=100, device=torch.device("cpu")):
+    for images, _ in eval_batches(split, unnormalised(opened.data), batch_size=100, device=torch.device("cpu")):
         yield images
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,8 +117,11 @@ class Format(ABC):
         """
         self.need(*self.writers, *self.runners)
 
-    def write(self, source: Source, file: Path) -> None:
+    def write(self, source: Source, file: Path) -> dict[str, Any]:
         """Write a captured model and its contract.
+
+        Returns:
+            What was found out on the way, for the record of the export.
 
         Raises:
             StkdError: A package is missing, or the format cannot express the model.
@@ -126,7 +129,7 @@ class Format(ABC):
         self.need(*self.writers)
         try:
             with quiet():
-                self._write(source, file)
+                return dict(self._write(source, file) or {})
         except (OSError, StkdError):
             raise
         except Exception as error:  # exporters raise many kinds
@@ -158,7 +161,7 @@ class Format(ABC):
             raise StkdError(f"{file} is damaged or no {self.title} file ({why}); export the run again") from None
 
     @abstractmethod
-    def _write(self, source: Source, file: Path) -> None: ...
+    def _write(self, source: Source, file: Path) -> Mapping[str, Any] | None: ...
 
     @abstractmethod
     def _open(self, file: Path, threads: int) -> Opened: ...

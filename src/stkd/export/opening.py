@@ -34,5 +34,6 @@ def parts_of(file: Path) -> tuple[Path, ...]:
 
 
 def _format_of(path: Path) -> type[Format] | None:
-    known = {entry.value.suffix: entry.value for entry in exporters.entries() if entry.value.suffix}
+    formats = sorted((entry.value for entry in exporters.entries() if entry.value.suffix), key=lambda f: f.exact)
+    known = {format.suffix: format for format in formats}  # of two with one suffix the exact one opens both
     return None if path.is_dir() else known.get(path.suffix.lower())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .integers import in_integers
 from .tables import Cell, Table, number, percent
 
 __all__ = ["exports"]
@@ -19,9 +20,10 @@ def exports(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     threads = sorted({record["timing"]["threads"] for record in records})
     caption = (
         "Each file against the PyTorch model on real images (largest difference of a logit), timed with "
-        f"{' or '.join(map(str, threads))} thread{'' if threads == [1] else 's'}: medians, in float32."
+        f"{' or '.join(map(str, threads))} thread{'' if threads == [1] else 's'}: medians, of float32 images."
     )
-    return {"tables": [Table(caption, header, [_row(record) for record in records])]}
+    tables = [Table(caption, header, [_row(record) for record in records])]
+    return {"tables": [*tables, *(table for record in records for table in in_integers(record))]}
 
 
 def _row(record: Mapping[str, Any]) -> list[Cell]:

@@ -32,7 +32,8 @@ def record_export(run: Path, name: str, record: dict[str, Any]) -> None:
         run: Run directory.
         name: Of the format.
         record: "to" (the format), "file" (its name), "bytes", "digest", "weights" (the digest of the run's), "runtime",
-            "images" (the split that it was checked on), "data", "agreement", "timing" and "cpu"; see docs/export.md.
+            "images" (the split that it was checked on), "data", "agreement", "timing" and "cpu", of files in integers
+            also "accuracy", "sensitivity" and "training"; see docs/export.md.
     """
     write_atomic(exports_folder(run) / f"{name}.json", json.dumps(record, indent=1))
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -12,6 +12,8 @@ from rich.text import Text
 from .plain import plain_console, printable
 
 __all__ = ["show_export"]
+
+_WORST = 3
 
 
 def show_export(record: Mapping[str, Any], file: str) -> None:
@@ -30,6 +32,8 @@ def show_export(record: Mapping[str, Any], file: str) -> None:
         "have the same class",
         soft_wrap=True,
     )
+    for line in _cost(record):
+        console.print(line, soft_wrap=True)
     table = Table(box=box.SIMPLE)
     table.add_column("")
     for name in (record["runtime"], "PyTorch"):
@@ -38,7 +42,19 @@ def show_export(record: Mapping[str, Any], file: str) -> None:
         table.add_row(label, *(_latency(timing[size][who]) for who in ("file", "torch")))
     console.print(table)
     threads = timing["threads"]
-    console.print(f"Median and quartiles of a pass in float32, {threads} thread{'s' if threads > 1 else ''}.")
+    console.print(f"Median and quartiles of a pass of float32 images, {threads} thread{'s' if threads > 1 else ''}.")
+
+
+def _cost(record: Mapping[str, Any]) -> Iterator[str]:
+    """What integers cost, in lines; none for a file in float."""
+    if (accuracy := record.get("accuracy")) is not None:
+        yield (
+            f"accuracy on {accuracy['images']:,} {accuracy['split']} images: {accuracy['float']:.2%} in float, "
+            f"{accuracy['file']:.2%} in the file ({-accuracy['drop']:+.2f} points)"
+        )
+    if worst := record.get("sensitivity", [])[:_WORST]:
+        layers = ", ".join(f"{printable(one['layer'])} {one['kl']:.2g}" for one in worst)
+        yield f"most sensitive layers (KL divergence, in nats, when one alone is in integers): {layers}"
 
 
 def _latency(measured: Mapping[str, float]) -> str:

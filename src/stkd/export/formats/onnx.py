@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Onnx(Format):
     writers = ("onnx", "onnxscript", "onnxruntime")
     runners = ("onnxruntime",)
 
-    def _write(self, source: Source, file: Path) -> None:
+    def _write(self, source: Source, file: Path) -> Mapping[str, Any] | None:
         import onnx
 
         names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
@@ -41,6 +42,7 @@ class Onnx(Format):
         onnx.helper.set_model_props(model, {KEY: source.contract.text()})
         onnx.checker.check_model(model)
         file.write_bytes(model.SerializeToString())
+        return None
 
     def _open(self, file: Path, threads: int) -> Opened:
         import onnxruntime
