@@ -43,6 +43,12 @@ def test_opening_data_loads_nothing_that_trains() -> None:
     assert not loaded("import stkd.data; stkd.data.open_data('digits')") & {"lightning_fabric", "timm", "torchmetrics"}
 
 
+def test_serving_loads_nothing_that_trains() -> None:
+    pytest.importorskip("fastapi", reason="fastapi is not installed (stkd[serve])")
+    found = loaded("import stkd.serve.http_model, stkd.serve.http_api")
+    assert not found & {"lightning_fabric", "timm", "torchmetrics", "sklearn", "torchvision", "gradio"}
+
+
 def test_torchmetrics_is_whole_where_it_is_asked_for() -> None:
     code = (
         "import stkd.core.fabric, torchmetrics\n"

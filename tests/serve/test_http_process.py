@@ -34,7 +34,7 @@ limits = Limits(headers_seconds=1, body_seconds=1, connections=12)
 with http_server.listen("127.0.0.1", 0) as listening:
     app = make_app(open_served(Path(sys.argv[1])), limits=limits)
     print(http_server.address_of(listening, "127.0.0.1"), flush=True)
-    http_server.run(app, listening, limits)
+    http_server.run(app, listening)
 """
 
 Start = Callable[..., tuple[str, "subprocess.Popen[str]"]]

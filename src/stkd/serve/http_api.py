@@ -22,7 +22,7 @@ from ..runs.prediction import top_classes
 from .batching import Batcher
 from .http_body import read_images
 from .http_guard import FAILED, Guard, error_response
-from .http_limits import Budget, Limits
+from .http_limits import Budget, Limits, Share
 from .http_pixels import cores, pixels_of
 from .http_schema import ANSWER, BODY
 
@@ -65,6 +65,17 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
         lifespan=lifespan,
     )
 
+    async def read(request: Request, place: Share) -> tuple[list[str], list[Tensor | str]]:
+        """Names and pixels of the images of a request; their files are given up."""
+        loop = asyncio.get_running_loop()
+        with held.share() as share:
+            images = await read_images(request, limits, share)
+            place.take(len(images))
+            decoding = [
+                loop.run_in_executor(decoders, pixels_of, image.content, info, limits.pixels) for image in images
+            ]
+            return [image.name for image in images], await asyncio.gather(*decoding)
+
     @app.get("/", response_class=PlainTextResponse)
     async def usage(request: Request) -> str:
         """How to use the server."""
@@ -86,16 +97,8 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
     @app.post("/predict", openapi_extra=BODY, responses=ANSWER, response_class=JSONResponse)
     async def predict(request: Request, top: Annotated[int, Query(ge=1)] = 5) -> JSONResponse:
         """The most probable classes of one or many images; one that cannot be read has "error" instead."""
-        loop = asyncio.get_running_loop()
         with waiting.share() as place:
-            with held.share() as share:
-                images = await read_images(request, limits, share)
-                place.take(len(images))
-                read = [
-                    loop.run_in_executor(decoders, pixels_of, image.content, info, limits.pixels) for image in images
-                ]
-                decoded = await asyncio.gather(*read)
-                names = [image.name for image in images]
+            names, decoded = await read(request, place)
             readable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
             if not readable:
                 raise HTTPException(422, _unread(names, [str(reason) for reason in decoded]))

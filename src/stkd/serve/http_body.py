@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -88,8 +89,9 @@ async def _form(headers: Headers, stream: AsyncGenerator[bytes, None], limits: L
     parser = _Form(headers, stream, limits)
     try:
         form = await parser.parse()
-    except MultiPartException as error:
-        raise HTTPException(400, f"the form cannot be read: {error.message}") from None
+    except (MultiPartException, FormParserError) as error:
+        said = error.message if isinstance(error, MultiPartException) else "Invalid multipart data."
+        raise HTTPException(400, f"the form cannot be read: {said}") from None
     images = []
     for _, file in form.multi_items():
         assert isinstance(file, UploadFile)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 
-__all__ = ["Budget", "Limits", "busy"]
+__all__ = ["Budget", "Limits", "Share", "busy"]
 
 
 @dataclass(frozen=True)

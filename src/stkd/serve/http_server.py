@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import socket
 
@@ -13,7 +14,6 @@ import uvicorn
 from ..core.errors import StkdError
 from .http_connection import Connection
 from .http_guard import Guard
-from .http_limits import Limits
 
 __all__ = ["address_of", "hosts_of", "is_loopback", "listen", "run"]
 
@@ -70,13 +70,13 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
 
 
-def run(app: Guard, listening: socket.socket, limits: Limits | None = None) -> None:
+def run(app: Guard, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM, which is raised again once all requests that have begun are answered."""
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of every broken form
     torch.set_num_threads(1)  # of each thread that decodes; the model's runtime has its own
-    limits = limits or Limits()
     config = uvicorn.Config(
         app,
-        http=type("LimitedConnection", (Connection,), {"limits": limits}),
+        http=type("LimitedConnection", (Connection,), {"limits": app.limits}),
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -85,6 +85,6 @@ def run(app: Guard, listening: socket.socket, limits: Limits | None = None) -> N
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(limits.seconds),
+        timeout_graceful_shutdown=int(app.limits.seconds),
     )
     uvicorn.Server(config).run(sockets=[listening])
