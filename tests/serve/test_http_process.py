@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from stkd.export import predict_exported
+from stkd.export import export_run, predict_exported
 
 pytestmark = pytest.mark.services
 
@@ -106,6 +106,19 @@ def test_many_at_once(start: Start, served_file: Path, kinds: dict[str, bytes], 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_an_int8_file(start: Start, served_run: Path, kinds: dict[str, bytes], tmp_path: Path) -> None:
+    import httpx
+
+    file = export_run(served_run, "int8-onnx").file
+    (tmp_path / "plain.jpg").write_bytes(kinds["plain.jpg"])
+    (expected,) = predict_exported(file, [tmp_path / "plain.jpg"])
+    address, _ = start("-m", "stkd", "serve", file, "--port", 0)
+    answer = httpx.post(f"{address}/predict", files={"image": kinds["plain.jpg"]}, timeout=300).json()
+    for one, other in zip(answer[0]["model"], expected["model"], strict=True):
+        assert one["class"] == other["class"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
 
 
 def test_what_has_begun_is_finished(start: Start, served_file: Path, kinds: dict[str, bytes]) -> None:
