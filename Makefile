@@ -15,6 +15,9 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 -
 # Percent of the lines of src/ that the tests must reach.
 COVERED := 97
 
+# The runtime of exported pages, which a test opens in a browser; without npm or a network that test is skipped.
+WEB := node_modules/onnxruntime-web/package.json
+
 .PHONY: demo test test-slow lint site check bench install
 .DELETE_ON_ERROR:
 
@@ -24,7 +27,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) -m "not slow and not services" $(REPORT)
 
-test-slow: $(INSTALLED)
+test-slow: $(INSTALLED) $(WEB)
 	$(PYTEST) -m "slow or services" $(REPORT)
 
 lint: $(INSTALLED)
@@ -45,6 +48,10 @@ bench: $(INSTALLED)
 	$(BIN)/stkd bench --teacher wrn_40_2 --student wrn_16_2
 
 install: $(INSTALLED)
+
+$(WEB): src/stkd/export/web/runtime.py
+	-npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
+		onnxruntime-web@$$(sed -n 's/^VERSION = "\(.*\)"/\1/p' $<) && touch $@
 
 # Constraints are the tested versions; an install that they do not fit can leave them out with CONSTRAINTS=
 CONSTRAINTS ?= -c constraints.txt

@@ -9,6 +9,7 @@ let facing = 'environment';
 function stop() {
   video.srcObject?.getTracks().forEach((track) => track.stop());
   video.srcObject = null;
+  dialog.classList.remove('live');
 }
 
 async function start() {
@@ -18,6 +19,7 @@ async function start() {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, width: { ideal: 1920 } } });
     if (!dialog.open) return stop(); // closed while the user was asked
     await video.play();
+    dialog.classList.add('live');
   } catch (error) {
     said.textContent = error.name === 'NotAllowedError' ? 'The browser may not use the camera.' : 'No camera answers.';
     said.hidden = false;

@@ -12,11 +12,13 @@ export async function read(name, as = 'json') {
   return answer[as]();
 }
 
-export async function offersWebGpu() {
+// Whether the browser offers WebGPU, and whether it is more than the processor that plays it.
+export async function webGpu() {
   try {
-    return Boolean(await navigator.gpu?.requestAdapter());
+    const adapter = await navigator.gpu?.requestAdapter();
+    return { offered: Boolean(adapter), fast: Boolean(adapter && !adapter.info?.isFallbackAdapter) };
   } catch {
-    return false;
+    return { offered: false, fast: false };
   }
 }
 

@@ -4,8 +4,8 @@ import { watchCamera } from './camera.js';
 
 const MOST = 100; // pictures that are shown
 
-const [state, results, files, capture, camera, choice, backend, clear] = [
-  'state', 'results', 'files', 'capture', 'camera', 'choice', 'backend', 'clear',
+const [state, results, choose, files, capture, camera, choice, backend, clear] = [
+  'state', 'results', 'choose', 'files', 'capture', 'camera', 'choice', 'backend', 'clear',
 ].map((id) => document.getElementById(id));
 const line = state.parentElement;
 
@@ -20,7 +20,7 @@ function say(text, wrong = false) {
 }
 
 function use(able) {
-  for (const part of [files, camera, capture]) part.disabled = !able;
+  for (const part of [choose, camera]) part.disabled = !able;
   document.body.classList.toggle('ready', able);
 }
 
@@ -32,6 +32,11 @@ function opened({ contract: read, backend: name, threads, failed, gpu }) {
   ready = `${name}${threads > 1 ? `, ${threads} threads` : ''}`;
   say(`Ready: ${ready}.${failed ? ` ${failed}.` : ''}`);
   use(true);
+}
+
+function notOpened(reason) {
+  backend.disabled = false;
+  say(`The model does not run here: ${reason}`, true);
 }
 
 function show(given) {
@@ -69,7 +74,7 @@ function answer({ id, error, ...values }) {
 
 worker.onmessage = ({ data }) => {
   if (data.opened) opened(data.opened);
-  else if (data.failed) say(`The model does not run here: ${data.failed}`, true);
+  else if (data.failed) notOpened(data.failed);
   else answer(data);
 };
 worker.onerror = () => say('The scripts of the page are not whole; export it again, and copy the whole folder.', true);
@@ -81,6 +86,7 @@ backend.addEventListener('change', () => {
   worker.postMessage({ backend: backend.value });
 });
 
+choose.addEventListener('click', () => files.click());
 for (const input of [files, capture]) {
   input.addEventListener('change', () => {
     show(input.files);
@@ -93,7 +99,7 @@ clear.addEventListener('click', () => {
   document.body.classList.remove('answered');
   clear.hidden = true;
   say(`Ready: ${ready}.`);
-  files.focus();
+  choose.focus();
 });
 watchCamera(camera, capture, (picture) => show([picture]));
 

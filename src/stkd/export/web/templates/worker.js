@@ -1,5 +1,5 @@
 // Reads pictures and answers them, one after the other, away from the page, which stays awake meanwhile.
-import { offersWebGpu, open, softmax } from './model.js';
+import { open, softmax, webGpu } from './model.js';
 import { decoded, picture, scaled, square } from './pixels.js';
 
 const THUMBNAIL = 640; // pixels of its longer side
@@ -9,10 +9,10 @@ let queue = Promise.resolve();
 
 async function opening({ backend }) {
   try {
-    const gpu = await offersWebGpu();
-    model = await open(backend ? [backend] : gpu ? ['webgpu', 'wasm'] : ['wasm']);
+    const { offered, fast } = await webGpu();
+    model = await open(backend ? [backend] : fast ? ['webgpu', 'wasm'] : ['wasm']);
     const { contract, backend: name, threads, failed } = model;
-    postMessage({ opened: { contract, backend: name, threads, failed, gpu } });
+    postMessage({ opened: { contract, backend: name, threads, failed, gpu: offered } });
   } catch (error) {
     model = null;
     postMessage({ failed: error.message });
