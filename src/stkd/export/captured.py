@@ -8,6 +8,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,13 @@ from torch.export import Dim, ExportedProgram
 
 from ..core.errors import StkdError
 from ..models.files import ModelInfo
+from .resizing import PICTURE, Whole
 
-__all__ = ["Normalised", "capture", "layer_without_operator", "quiet"]
+__all__ = ["Normalised", "capture", "capture_whole", "layer_without_operator", "quiet"]
+
+
+_LARGEST = 2**20
+"""Pixels of a picture's side."""
 
 
 class Normalised(nn.Module):
@@ -49,10 +55,24 @@ def capture(model: Normalised, info: ModelInfo) -> ExportedProgram:
         StkdError: The model branches on its values, or works for one number of images only.
     """
     example = torch.zeros(2, info.channels, info.size, info.size)  # torch takes one image for a constant
+    return _captured(model, example, {"images": {0: Dim("batch", min=1)}}, info)
+
+
+def capture_whole(model: Normalised, info: ModelInfo) -> ExportedProgram:
+    """The graph of a model with the resizing before it, for one picture uint8 (H, W, C) of any size.
+
+    Raises:
+        StkdError: As `capture`.
+    """
+    example = torch.zeros(info.size + 5, info.size + 8, info.channels, dtype=torch.uint8)
+    sides = {0: Dim("height", min=1, max=_LARGEST), 1: Dim("width", min=1, max=_LARGEST)}
+    return _captured(Whole(model, info), example, {PICTURE: sides}, info)
+
+
+def _captured(model: nn.Module, example: Tensor, dynamic: dict[str, Any], info: ModelInfo) -> ExportedProgram:
     try:
         with quiet(), torch.no_grad():
-            batch = {"images": {0: Dim("batch", min=1)}}
-            program = torch.export.export(model, (example,), dynamic_shapes=batch, strict=False)
+            program = torch.export.export(model, (example,), dynamic_shapes=dynamic, strict=False)
     except Exception as error:  # of many kinds
         why = " ".join(str(error).split())
         if "specialized it to be a constant" in why:

@@ -80,7 +80,11 @@ def _cut(batches: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def timed(
-    answers: Mapping[str, Callable[[], object]], *, passes: int = _PASSES, longest: float = _LONGEST
+    answers: Mapping[str, Callable[[], object]],
+    *,
+    passes: int = _PASSES,
+    longest: float = _LONGEST,
+    inside: Mapping[str, Callable[[], float]] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Time functions in turn, so that a busy machine is no advantage of one of them.
 
@@ -88,6 +92,7 @@ def timed(
         answers: The functions by name.
         passes: Of each that are timed, fewer where they are slow.
         longest: Seconds after which it ends, once each has been timed twice.
+        inside: Of functions whose work another process does, the seconds that it took there.
 
     Returns:
         For each: median_ms, low_ms and high_ms (the quartiles), and passes.
@@ -97,11 +102,12 @@ def timed(
         for name, answer in answers.items():
             began = time.perf_counter()
             answer()
-            times[name].append(1000 * (time.perf_counter() - began))
+            taken = time.perf_counter() - began
+            times[name].append(1000 * (inside[name]() if inside and name in inside else taken))
         if done > _WARM_UP and sum(map(sum, times.values())) > 1000 * longest:
             break
     measured = {}
-    for name, taken in times.items():
-        low, middle, high = quantiles(taken[_WARM_UP:], method="inclusive")
-        measured[name] = {"median_ms": middle, "low_ms": low, "high_ms": high, "passes": len(taken) - _WARM_UP}
+    for name, all_times in times.items():
+        low, middle, high = quantiles(all_times[_WARM_UP:], method="inclusive")
+        measured[name] = {"median_ms": middle, "low_ms": low, "high_ms": high, "passes": len(all_times) - _WARM_UP}
     return measured

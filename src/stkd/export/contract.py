@@ -7,11 +7,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import __version__
 from ..core.errors import StkdError
 from ..models.files import ModelInfo
+from .resizing import PICTURE
 
 __all__ = ["INPUT", "KEY", "OUTPUT", "Contract"]
 
@@ -19,6 +20,9 @@ KEY = "stkd"
 """Under which name the contract stands in a file's own metadata."""
 
 INPUT, OUTPUT = "images", "logits"
+
+_IMAGES = {"name": INPUT, "layout": "NCHW", "type": "float32", "range": [0, 1]}
+_PICTURE = {"name": PICTURE, "layout": "HWC", "type": "uint8", "range": [0, 255]}
 
 _FORMAT = 1
 
@@ -32,39 +36,42 @@ class Contract:
         data: The images that it was trained on, in words.
         weights: Digest of the weights that it was made of.
         version: Of stkd, when it was written.
+        whole: Whether the file takes one whole picture uint8 (H, W, C), and resizing is inside it.
+        batch: Images that it takes at once: 1, or None for any number.
     """
 
     info: ModelInfo
     data: str
     weights: str
     version: str = __version__
+    whole: bool = False
+    batch: Literal[1] | None = None
 
     def text(self) -> str:
         """As JSON, in ASCII."""
-        info = self.info
+        info, batch = self.info, 1 if self.whole else self.batch or "batch"
+        square = (info.channels, info.size, info.size)
         return json.dumps(
             {
                 "format": _FORMAT,
                 "model": _without_folders(info.model),
                 "classes": list(info.classes),
                 "input": {
-                    "name": INPUT,
-                    "shape": ["batch", info.channels, info.size, info.size],
-                    "layout": "NCHW",
-                    "type": "float32",
-                    "range": [0, 1],
+                    **(_PICTURE if self.whole else _IMAGES),
+                    "shape": ["height", "width", info.channels] if self.whole else [batch, *square],
                     "colour": "grey" if info.channels == 1 else "RGB",
-                    "batch": "dynamic",
+                    "batch": "dynamic" if batch == "batch" else batch,
                 },
                 "resize": {
-                    "inside": False,
+                    "inside": self.whole,
+                    "size": info.size,
                     "steps": _steps(info),
                     "crop_pct": info.crop_pct,
                     "interpolation": info.interpolation,
                     "antialias": True,
                 },
                 "normalisation": {"inside": True, "mean": list(info.mean), "std": list(info.std)},
-                "output": {"name": OUTPUT, "shape": ["batch", len(info.classes)], "order": "classes"},
+                "output": {"name": OUTPUT, "shape": [batch, len(info.classes)], "order": "classes"},
                 "provenance": {"stkd": self.version, "data": self.data, "weights": self.weights},
             }
         )
@@ -84,14 +91,17 @@ class Contract:
             raise StkdError(f"{file} does not say its classes and its input; give a file that 'stkd export' wrote")
         try:
             said: Mapping[str, Any] = json.loads(text)
-            _, channels, height, width = said["input"]["shape"]
-            if said["format"] != _FORMAT or height != width:
+            shape, whole, batch = said["input"]["shape"], said["resize"]["inside"], said["input"]["batch"]
+            channels = shape[2] if whole else shape[1]
+            size = said["resize"]["size"] if whole else shape[3]
+            square = [channels] if whole else [channels, size, size]
+            if said["format"] != _FORMAT or shape[2 if whole else 1 :] != square or batch not in ("dynamic", 1):
                 raise ValueError
             info = ModelInfo(
                 model=said["model"],
                 classes=tuple(said["classes"]),
                 channels=channels,
-                size=height,
+                size=size,
                 mean=tuple(said["normalisation"]["mean"]),
                 std=tuple(said["normalisation"]["std"]),
                 crop_pct=said["resize"]["crop_pct"],
@@ -105,21 +115,24 @@ class Contract:
             raise StkdError(
                 f"what {file} says of itself was not written by this version of stkd; export the run again"
             ) from None
-        return cls(info, origin["data"], origin["weights"], origin["stkd"])
+        at_once: Literal[1] | None = None if batch == "dynamic" or whole else 1
+        return cls(info, origin["data"], origin["weights"], origin["stkd"], whole is True, at_once)
 
     def check(self, file: Path, expected: object, answered: object) -> None:
         """Check that a file has the input and the output that it claims.
 
         Args:
             file: The file, for messages.
-            expected: Channels, height and width of its input.
+            expected: Channels, height and width of its input; of one that takes whole pictures the channels alone.
             answered: Number of its outputs.
 
         Raises:
             StkdError: It has not.
         """
         info = self.info
-        if expected != (info.channels, info.size, info.size) or answered != len(info.classes):
+        if expected != ((info.channels,) if self.whole else (info.channels, info.size, info.size)) or answered != len(
+            info.classes
+        ):
             raise StkdError(f"{file} does not have the input and the classes that it claims; export the run again")
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.errors import StkdError
 from ..data import DataSet
 from ..data.base import Split
 from ..data.broken_files import readable
+from ..data.decode import resize_square
 from ..data.digest import digest_file
 from ..data.loader import eval_batches
 from ..data.splits import take
-from ..models.files import find_weights
+from ..models.files import ModelInfo, find_weights
 from ..runs.description import describe_data
 from ..runs.directory import finished_result
 from ..runs.environment import environment
@@ -28,15 +31,17 @@ from ..runs.exports import exports_folder, record_export
 from ..runs.finished_run import FinishedRun, open_run
 from ..runs.options import read_config
 from .accuracy import accuracy, unnormalised
-from .captured import Normalised, capture
+from .captured import Normalised, capture, capture_whole
 from .comparison import Agreement, compare, timed
 from .contract import Contract
-from .format import Format, Opened, Source, exporters
+from .format import Format, Opened, Run, Source, exporters
 from .keeping import keep, need_room, unfinished
+from .whole import answers_of, pictures_of
 
 __all__ = ["Exported", "export_run"]
 
 _IMAGES = 300  # that a file is checked on
+_PICTURES = 4  # that a file is timed with, where it takes whole ones
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,14 @@ def export_run(
     opened = open_run(run, data_spec=data_spec, with_teacher=False)
     split, images = _images(opened.data)
     weights = digest_file(find_weights(run))
-    contract = Contract(opened.info, describe_data(read_config(run).data), weights)
+    contract = Contract(opened.info, describe_data(read_config(run).data), weights, whole=format.whole_pictures)
     model = Normalised(opened.model.float(), opened.info)
-    program = capture(model, opened.info)
+    program = (capture_whole if format.whole_pictures else capture)(model, opened.info)
     with unfinished(exports_folder(run)) as folder:
         file = folder / target.name
         found = format.write(Source(program, contract, _Calibration(opened)), file)
         answering = format.open(file, torch.get_num_threads())
-        agreement = _checked(format, answering, opened, _batches(images, opened))
+        agreement = _checked(format, answers_of(answering, images), opened, _batches(images, opened))
         parts = format.parts(file)
         record = {
             "to": to,
@@ -96,7 +101,7 @@ def export_run(
             "images": split,
             "data": describe_data(data_spec or read_config(run).data),
             "agreement": dataclasses.asdict(agreement),
-            "timing": _timing(model, answering, next(_batches(images, opened))),
+            "timing": _timing(model, answering, images, next(_batches(images, opened))),
             "cpu": environment()["cpu"],
             **found,
         }
@@ -157,14 +162,14 @@ class _Calibration:
         return _batches(_some(self.opened.data.train), self.opened)
 
 
-def _checked(format: Format, answering: Opened, opened: FinishedRun, batches: Iterator[Tensor]) -> Agreement:
+def _checked(format: Format, run: Run, opened: FinishedRun, batches: Iterator[Tensor]) -> Agreement:
     """How near a file is to its model.
 
     Raises:
         StkdError: It is not near enough, or does not answer, or the images cannot be read.
     """
     try:
-        agreement = compare(opened.model, opened.info, answering.run, batches)
+        agreement = compare(opened.model, opened.info, run, batches)
     except StkdError:
         raise
     except Exception as error:  # runtimes raise many kinds
@@ -179,14 +184,39 @@ def _checked(format: Format, answering: Opened, opened: FinishedRun, batches: It
     return agreement
 
 
-def _timing(model: Normalised, answering: Opened, images: Tensor) -> dict[str, Any]:
-    """Milliseconds of a pass of one image and of 64, by the file and by torch."""
+def _timing(model: Normalised, answering: Opened, split: Split, images: Tensor) -> dict[str, Any]:
+    """Milliseconds of a pass of one image and of 64, by the file and by torch; of whole pictures with resizing.
+
+    Args:
+        model: The model.
+        answering: The file.
+        split: Images.
+        images: Squares of some of them.
+    """
     timing: dict[str, Any] = {"threads": torch.get_num_threads()}
+    pass_by_torch = torch.inference_mode()(model)
+    pictures = [] if answering.whole is None else list(islice(pictures_of(split, answering.contract.info), _PICTURES))
     for size in (1, 64):
         batch = images[torch.arange(size) % len(images)].contiguous()
-        answers = {
+        answers: dict[str, Callable[[], object]] = {
             "file": partial(answering.run, batch.numpy()),
-            "torch": partial(torch.inference_mode()(model), batch),
+            "torch": partial(pass_by_torch, batch),
         }
-        timing[str(size)] = timed(answers)
+        if answering.whole is not None:
+            some = [pictures[i % len(pictures)] for i in range(size)]
+            answers = {
+                "file": partial(_each, answering.whole, some),
+                "torch": partial(_each, partial(_resized_and_answered, pass_by_torch, answering.contract.info), some),
+            }
+        timing[str(size)] = timed(answers, inside={} if answering.seconds is None else {"file": answering.seconds})
     return timing
+
+
+def _each(answer: Callable[[Any], object], pictures: Sequence[Any]) -> None:
+    for picture in pictures:
+        answer(picture)
+
+
+def _resized_and_answered(model: Callable[[Tensor], Tensor], info: ModelInfo, picture: NDArray[np.uint8]) -> Tensor:
+    square = resize_square(torch.from_numpy(picture).permute(2, 0, 1), info.size, info.crop_pct, info.interpolation)
+    return model(square[None] / 255)

@@ -33,11 +33,15 @@ class Opened:
         contract: What it says of itself.
         run: Its answers.
         runtime: What runs it, with its version.
+        whole: Of a file that takes whole pictures, its answer to one; `run` cannot be called then.
+        seconds: Where another process runs it, what the last answer took there.
     """
 
     contract: Contract
     run: Run
     runtime: str
+    whole: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None
+    seconds: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Source:
     """What a file is written from.
 
     Attributes:
-        program: The captured model, from images (N, C, S, S) in 0..1 to logits.
+        program: The captured model, from images (N, C, S, S) in 0..1 to logits; of a format with `whole_pictures` from
+            one picture uint8 (H, W, C).
         contract: What the file says of itself.
         calibration: Batches of training images as evaluation sees them, float32 (N, C, S, S) in 0..1; read when they
             are iterated over.
@@ -69,6 +74,7 @@ class Format(ABC):
             logits are off, and what that costs is measured.
         folder: Whether it is a folder; its suffix is empty then.
         options: Names of the keyword arguments that it is made with, which the user may give.
+        whole_pictures: Whether the file that is written takes whole pictures, and resizing is inside it.
     """
 
     title: ClassVar[str]
@@ -79,6 +85,7 @@ class Format(ABC):
     exact: ClassVar[bool] = True
     folder: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
+    whole_pictures: bool = False
 
     @classmethod
     def file_name(cls, stem: str) -> str:

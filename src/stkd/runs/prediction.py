@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.devices import best_device
 from ..core.errors import StkdError
-from ..data.decode import decode_square
+from ..data.decode import decode, decode_square
 from ..data.image_paths import image_paths
 from ..data.loader import affine
 from ..models.files import ModelInfo
@@ -37,11 +37,13 @@ class Answer:
     Attributes:
         info: What it expects of images, and its classes.
         probabilities: From pixels uint8 (N, C, S, S) to probabilities float32 (N, classes) on the CPU, for each model
-            by name.
+            by name; of something that takes whole pictures from those of one (C, H, W).
+        whole: Whether it takes whole pictures, and resizes them itself.
     """
 
     info: ModelInfo
     probabilities: Callable[[Tensor], dict[str, Tensor]]
+    whole: bool = False
 
 
 def predict_images(run: Path, images: Iterable[str | Path], *, top: int = 5) -> list[dict[str, Any]]:
@@ -94,12 +96,17 @@ def most_probable(opened: Callable[[], Answer], images: Iterable[str | Path], *,
     answer = opened()
     info = answer.info
     view = (info.channels, info.size, info.crop_pct, info.interpolation)
+    read: Callable[[Path], Tensor] = partial(decode, channels=info.channels)
+    if not answer.whole:
+        read = partial(_square, view=view)
     rows: list[dict[str, Any]] = []
-    for chunk, decoded in _decoded(paths, view):
+    for chunk, decoded in _decoded(paths, read, 2 * (os.cpu_count() or 1) if answer.whole else _CHUNK):
         readable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
         answers: Iterator[dict[str, Any]] = iter(())
         if readable:
-            probabilities = answer.probabilities(torch.stack(readable))
+            shown = readable if answer.whole else [torch.stack(readable)]
+            parts = [answer.probabilities(pixels) for pixels in shown]
+            probabilities = {role: torch.cat([part[role] for part in parts]) for role in parts[0]}
             answers = (
                 {role: top_classes(p[i], info.classes, top) for role, p in probabilities.items()}
                 for i in range(len(readable))
@@ -114,19 +121,22 @@ def most_probable(opened: Callable[[], Answer], images: Iterable[str | Path], *,
     return rows
 
 
-def _decoded(paths: Sequence[Path], view: View) -> Iterator[tuple[Sequence[Path], list[Tensor | str]]]:
+def _decoded(
+    paths: Sequence[Path], read: Callable[[Path], Tensor], chunk_size: int
+) -> Iterator[tuple[Sequence[Path], list[Tensor | str]]]:
     """Chunks of the paths with their pixels, or the reason why there are none; one chunk is decoded ahead.
 
     Args:
         paths: Image files.
-        view: How they are seen.
+        read: Decodes one.
+        chunk_size: Images in a chunk.
     """
-    read = partial(_read, view=view)
+    one = partial(_read, read=read)
     waiting: deque[tuple[Sequence[Path], Iterator[Tensor | str]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(paths), _CHUNK):
-            chunk = paths[start : start + _CHUNK]
-            waiting.append((chunk, pool.map(read, chunk)))
+        for start in range(0, len(paths), chunk_size):
+            chunk = paths[start : start + chunk_size]
+            waiting.append((chunk, pool.map(one, chunk)))
             if len(waiting) > 1:
                 done, pixels = waiting.popleft()
                 yield done, list(pixels)
@@ -134,9 +144,13 @@ def _decoded(paths: Sequence[Path], view: View) -> Iterator[tuple[Sequence[Path]
             yield done, list(pixels)
 
 
-def _read(path: Path, view: View) -> Tensor | str:
+def _square(path: Path, view: View) -> Tensor:
+    return decode_square(path, *view)
+
+
+def _read(path: Path, read: Callable[[Path], Tensor]) -> Tensor | str:
     try:
-        return decode_square(path, *view)
+        return read(path)
     except StkdError as error:
         return str(error).removeprefix(f"{path} ")
 

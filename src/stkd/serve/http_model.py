@@ -42,6 +42,13 @@ def open_served(source: Path) -> Opened:
     Raises:
         StkdError: It is neither, cannot be opened or exported, or the run has other weights than its ONNX file.
     """
+    opened = _opened(source)
+    if opened.whole is not None:
+        raise StkdError(f"{source} takes whole pictures; serve one that was exported without --whole-pictures")
+    return opened
+
+
+def _opened(source: Path) -> Opened:
     if not source.is_dir():
         if source.suffix.lower() != ".onnx":
             raise StkdError(f"{source} is no run directory and no .onnx file; give what 'stkd export --to onnx' wrote")

@@ -16,7 +16,7 @@ from ._plugin import add_plugin, load_given
 
 SUMMARY = "write a run's model for another runtime"
 
-_OPTIONS = ("runtime",)  # of some formats alone
+_OPTIONS = ("runtime", "whole_pictures")  # of some formats alone
 
 
 def add_arguments(parser: Parser) -> None:
@@ -28,6 +28,9 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace an existing export")
     parser.add_argument("--runtime", type=Path | None, metavar="DIR", help="for web: the npm package onnxruntime-web")
+    parser.add_argument(
+        "--whole-pictures", action="store_true", help="for onnx: one picture of any size, resized inside"
+    )
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="check it on another data set's images")
     add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -39,7 +42,7 @@ def run(args: Namespace) -> int:
     from ..tables.exports import show_export
 
     load_given(args.plugin)
-    options = {name: given for name in _OPTIONS if (given := args[name]) is not None}
+    options = {name: given for name in _OPTIONS if (given := args[name])}
     exported = export_run(args.run, args.to, out=args.out, force=args.force, data_spec=args.data, **options)
     if args.json:
         print(json.dumps(exported.record))

@@ -26,6 +26,7 @@ class Int8Onnx(Onnx):
 
     title = "int8 ONNX"
     exact = False
+    options = ()
 
     @classmethod
     def file_name(cls, stem: str) -> str:
