@@ -304,7 +304,10 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
         raise ValueError("its pixels are floating-point numbers of unknown range")
     if not image.mode.startswith("I"):
         return image
-    grey = np.asarray(image).astype(np.int64)
+    grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
         raise ValueError("its pixels have more than 16 bits")
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    scaled = grey.astype(np.uint32)
+    scaled += 128  # in place: such images may be large
+    scaled //= 257
+    return Image.fromarray(scaled.astype(np.uint8))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -23,7 +22,7 @@ from .batching import Batcher
 from .http_body import read_images
 from .http_guard import FAILED, Guard, error_response
 from .http_limits import Budget, Limits, Share
-from .http_pixels import cores, pixels_of
+from .http_pixels import Decoders
 from .http_schema import ANSWER, BODY
 
 __all__ = ["make_app"]
@@ -45,7 +44,7 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
     limits = limits or Limits()
     info, answer = opened.contract.info, answer_of(opened)
     batcher = Batcher(lambda pixels: answer.probabilities(pixels)["model"])
-    decoders = ThreadPoolExecutor(cores(), "decode")
+    decoders = Decoders(info, limits.pixels)
     held, waiting = Budget(limits.held_bytes), Budget(limits.waiting)
 
     @contextlib.asynccontextmanager
@@ -53,7 +52,7 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
         running = asyncio.create_task(batcher.run())
         yield
         running.cancel()
-        decoders.shutdown(wait=False, cancel_futures=True)
+        decoders.close()
 
     # FastAPI's pages of documentation load scripts from a CDN
     app = FastAPI(
@@ -67,14 +66,10 @@ def make_app(opened: Opened, *, limits: Limits | None = None, hosts: frozenset[s
 
     async def read(request: Request, place: Share) -> tuple[list[str], list[Tensor | str]]:
         """Names and pixels of the images of a request; their files are given up."""
-        loop = asyncio.get_running_loop()
         with held.share() as share:
             images = await read_images(request, limits, share)
             place.take(len(images))
-            decoding = [
-                loop.run_in_executor(decoders, pixels_of, image.content, info, limits.pixels) for image in images
-            ]
-            return [image.name for image in images], await asyncio.gather(*decoding)
+            return [image.name for image in images], await decoders.pixels([image.content for image in images])
 
     @app.get("/", response_class=PlainTextResponse)
     async def usage(request: Request) -> str:

@@ -19,7 +19,7 @@ class Limits:
         image_bytes: Of one image.
         request_bytes: Of the body of one request.
         images: In one request.
-        pixels: Of one image.
+        pixels: Of one image, and of all that are decoded at the same time.
         requests: That are answered at the same time.
         held_bytes: Of all bodies that are held at the same time.
         waiting: Images that are decoded or wait for the model at the same time.

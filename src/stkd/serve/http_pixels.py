@@ -1,10 +1,13 @@
-"""What the model sees of an image that was sent, within limits of memory."""
+"""What the model sees of images that were sent: decoded in threads, within limits of memory."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from torch import Tensor
 
@@ -12,33 +15,72 @@ from ..core.errors import StkdError
 from ..data.decode import decode_square, open_image
 from ..models.files import ModelInfo
 
-__all__ = ["cores", "pixels_of"]
-
-_LARGE = 16_000_000  # pixels; of such images one is decoded at a time, which bounds the memory
-_turn = threading.Lock()
+__all__ = ["Decoders", "Room"]
 
 
-def pixels_of(content: bytes, info: ModelInfo, most: int) -> Tensor | str:
-    """The pixels that evaluation would see of an image file.
+class Room:
+    """An amount that threads share; whoever comes first gets its part first.
 
     Args:
-        content: Content of the file.
-        info: What the model expects of images.
-        most: Pixels of the whole image that are allowed.
-
-    Returns:
-        uint8 (C, S, S), or in words that follow the image's name why there are none.
+        size: The amount.
     """
-    try:
-        image = open_image(content)
-        if image.height * image.width > most:
-            return f"has more than {most // 1_000_000} million pixels; scale it down"
-        with _turn if image.height * image.width > _LARGE else contextlib.nullcontext():
-            return decode_square(content, info.channels, info.size, info.crop_pct, info.interpolation)
-    except StkdError as error:
-        return str(error).removeprefix("the image ")
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._turn, self._changed = threading.Lock(), threading.Condition()
+
+    @contextlib.contextmanager
+    def of(self, part: int) -> Iterator[None]:
+        """Wait until so much is left, and take it for a while; it must not be more than there is."""
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: self._left >= part)
+            self._left -= part
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += part
+                self._changed.notify()
 
 
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+class Decoders:
+    """Threads that decode images, as many as there are cores.
+
+    Args:
+        info: What the model expects of images.
+        most: Pixels of an image, and of all images together that are decoded at the same time, which bounds the memory.
+    """
+
+    def __init__(self, info: ModelInfo, most: int) -> None:
+        self._info, self._most = info, most
+        self._room = Room(most)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self._threads = ThreadPoolExecutor(cores, "decode")
+
+    async def pixels(self, files: Sequence[bytes]) -> list[Tensor | str]:
+        """The pixels that evaluation would see of image files.
+
+        Args:
+            files: Their contents.
+
+        Returns:
+            For each uint8 (C, S, S), or in words that follow the image's name why there are none.
+        """
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(self._threads, self._decoded, file) for file in files))
+
+    def close(self) -> None:
+        """End the threads; what waits for them is given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _decoded(self, file: bytes) -> Tensor | str:
+        info = self._info
+        try:
+            image = open_image(file)
+            size = image.height * image.width
+            if size > self._most:
+                return f"has more than {self._most // 1_000_000} million pixels; scale it down"
+            with self._room.of(size):
+                return decode_square(file, info.channels, info.size, info.crop_pct, info.interpolation)
+        except StkdError as error:
+            return str(error).removeprefix("the image ")
