@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import re
 import struct
@@ -167,7 +168,7 @@ def main() -> None:
     args = parser.parse_args()
     files = sorted(file for file in args.images.rglob("*") if file.suffix.lower() in image_suffixes())
     images = [file.read_bytes() for file in files[:: max(1, len(files) // 1000)]]
-    began = time.monotonic()
+    began, busy = time.monotonic(), os.getloadavg()
     command = [sys.executable, "-m", "stkd", "serve", str(args.model), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, contextlib.ExitStack() as stack:
         stack.callback(server.terminate)
@@ -185,6 +186,7 @@ def main() -> None:
         result = {
             "what": "stkd serve under parallel clients on the same machine, and bad requests afterwards",
             "note": args.note,
+            "load_average_before": [round(value, 1) for value in busy],
             "environment": environment(),
             "versions": {name: version(name) for name in ("fastapi", "uvicorn", "onnxruntime", "pillow")},
             "model": {name: health[name] for name in ("model", "size", "runtime")}
