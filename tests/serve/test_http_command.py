@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stkd.core.errors import StkdError
+from stkd.export import open_exported
 
 
 @pytest.fixture
@@ -49,6 +51,12 @@ def test_an_onnx_file_of_other_weights(refused: Any, served_run: Path, student_r
     shutil.copytree(served_run / "exports", student_run / "exports")
     (student_run / "exports" / "model.onnx").rename(student_run / "exports" / "student.onnx")
     refused(student_run, "--port", 0, says="has other weights than the run; make it anew: stkd export")
+
+
+def test_a_file_that_takes_whole_pictures(refused: Any, served_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replace(open_exported(served_run / "exports" / "model.onnx"), whole=lambda picture: picture)
+    monkeypatch.setattr("stkd.serve.http_model.open_exported", lambda _: whole)
+    refused(served_run, "--port", 0, says="exports/model.onnx takes whole pictures; export the run to another --out")
 
 
 def test_a_run_is_exported_once(served_run: Path, served_file: Path, caplog: pytest.LogCaptureFixture) -> None:

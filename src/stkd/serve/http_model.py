@@ -42,25 +42,22 @@ def open_served(source: Path) -> Opened:
     Raises:
         StkdError: It is neither, cannot be opened or exported, or the run has other weights than its ONNX file.
     """
-    opened = _opened(source)
-    if opened.whole is not None:
-        raise StkdError(f"{source} takes whole pictures; serve one that was exported without --whole-pictures")
-    return opened
-
-
-def _opened(source: Path) -> Opened:
-    if not source.is_dir():
-        if source.suffix.lower() != ".onnx":
-            raise StkdError(f"{source} is no run directory and no .onnx file; give what 'stkd export --to onnx' wrote")
-        return open_exported(source)
-    weights = find_weights(source)
-    file = exports_folder(source) / exporters.get(_FORMAT).file_name(weights.stem)
-    if not file.exists():
-        if finished_result(source) is None:
-            raise StkdError(f"{source} is not finished; run its command again to go on, then serve it")
-        _log.info("%s has no ONNX file yet; made first, as by stkd export %s --to onnx", source, source)
-        export_run(source, _FORMAT)
+    file = _file_of_run(source) if source.is_dir() else source
+    if file.suffix.lower() != ".onnx":
+        raise StkdError(f"{file} is no run directory and no .onnx file; give what 'stkd export --to onnx' wrote")
     opened = open_exported(file)
-    if opened.contract.weights != digest_file(weights):
+    if opened.whole is not None:
+        raise StkdError(f"{file} takes whole pictures; export the run to another --out without --whole-pictures")
+    if source.is_dir() and opened.contract.weights != digest_file(find_weights(source)):
         raise StkdError(f"{file} has other weights than the run; make it anew: stkd export {source} --to onnx --force")
     return opened
+
+
+def _file_of_run(run: Path) -> Path:
+    file = exports_folder(run) / exporters.get(_FORMAT).file_name(find_weights(run).stem)
+    if not file.exists():
+        if finished_result(run) is None:
+            raise StkdError(f"{run} is not finished; run its command again to go on, then serve it")
+        _log.info("%s has no ONNX file yet; made first, as by stkd export %s --to onnx", run, run)
+        export_run(run, _FORMAT)
+    return file
