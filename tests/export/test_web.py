@@ -67,8 +67,36 @@ def test_the_folder_has_all_that_the_page_loads(onnx: Any, run_of: Any, package:
     (record,) = read_exports(run)
     assert record["to"] == record["file"] == "web"
     assert record["bytes"] == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    assert record["sizes"]["model"] == (folder / "model.onnx").stat().st_size
+    assert record["sizes"]["wasm"] == len("of ort.wasm.bundle.min.mjs" + "of ort-wasm-simd-threaded.wasm")
+    assert record["onnxruntime-web"] == "9.8.7"
+    assert "onnxruntime-web 9.8.7" in answer.out
     assert record["agreement"]["equal_top1"] == 1.0
     assert "| `web` | onnxruntime" in (run / "README.md").read_text()
+
+
+def test_predict_and_evaluate_take_the_folder(onnx: Any, run_of: Any, package: Path, photos: Path, stkd: Any) -> None:
+    run = run_of("cnn4")
+    folder = export_run(run, "web", runtime=package).file
+    answers = [json.loads(stkd("predict", who, photos, "--json").out) for who in (folder, folder / "model.onnx")]
+    assert len(answers[0]) == 28
+    assert answers[0] == answers[1]
+    scores = json.loads(stkd("evaluate", folder, "--data", f"folder:{photos}", "--json").out)
+    assert scores["images"] == 12
+    (folder / "page.js").unlink()
+    assert stkd("predict", folder, photos).code == 2
+
+
+def test_the_model_of_the_page_can_be_in_integers(onnx: Any, run_of: Any, package: Path) -> None:
+    run = run_of("cnn4")
+    folder = export_run(run, "int8-web", runtime=package).file
+    assert folder == run / "exports" / "web-int8"
+    assert sorted(path.name for path in folder.glob("*.onnx")) == ["model.onnx"]
+    kinds = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    assert "DequantizeLinear" in kinds or any("Integer" in kind or "QLinear" in kind for kind in kinds)
+    assert json.loads((folder / "check.json").read_text())["backends"] == ["wasm"]
+    (record,) = read_exports(run)
+    assert record["accuracy"]["images"] == 12
 
 
 def test_class_names_are_text(onnx: Any, run_of: Any, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,11 +62,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page_of(onnx: Any, run_of: Any) -> Callable[[str], Path]:
-    """The exported folder of a run by the name of its model."""
+def page_of(onnx: Any, run_of: Any) -> Callable[..., Path]:
+    """The exported folder of a run by the name of its model, and of the format."""
     if not (PACKAGE / "package.json").is_file():
         pytest.skip("onnxruntime-web is not installed (make node_modules/onnxruntime-web/package.json)")
-    return lambda name: export_run(run_of(name), "web", runtime=PACKAGE).file
+    return lambda name, to="web": export_run(run_of(name), to, runtime=PACKAGE).file
 
 
 @pytest.fixture
@@ -109,13 +109,14 @@ def seen_in(card: Any, channels: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array(values).reshape(side, side, 4)[..., :channels].transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize("model", ["cnn4", "cnn2"])
+@pytest.mark.parametrize(("model", "to"), [("cnn4", "web"), ("cnn2", "web"), ("cnn4", "int8-web")])
 def test_the_page_answers_as_predict_does(
-    model: str, page_of: Any, visit: Any, pictures: list[Path], stkd: Any
+    model: str, to: str, page_of: Any, visit: Any, pictures: list[Path], stkd: Any
 ) -> None:
     """RGB with bicubic interpolation and a crop, and grey with neither."""
-    folder = page_of(model)
-    rows = json.loads(stkd("predict", folder.parents[1], *pictures, "--json", "--top", 10).out)
+    folder = page_of(model, to)
+    who = folder.parents[1] if to == "web" else folder / "model.onnx"
+    rows = json.loads(stkd("predict", who, *pictures, "--json", "--top", 10).out)
     _, info = library.load(folder.parents[1])
     page = visit(folder)
     page.wait_for_selector("body.ready")
@@ -325,7 +326,7 @@ def test_the_keyboard_reaches_everything(page_of: Any, visit: Any, pictures: lis
 def test_what_answers_otherwise_is_not_used(page_of: Any, visit: Any) -> None:
     folder = page_of("cnn4")
     check = json.loads((folder / "check.json").read_text())
-    (folder / "check.json").write_text(json.dumps({"logits": [value + 1 for value in check["logits"]]}))
+    (folder / "check.json").write_text(json.dumps({**check, "logits": [value + 1 for value in check["logits"]]}))
     page = visit(folder)
     page.wait_for_selector(".line.wrong")
     said = "The model does not run here: WebAssembly does not work here: it answers otherwise than in Python"

@@ -12,7 +12,7 @@ __all__ = ["is_exported", "open_exported", "parts_of"]
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path has the ending of an exported file."""
+    """Whether a path has the ending of an exported file, or is a folder with all files of one."""
     return _format_of(path) is not None
 
 
@@ -34,6 +34,8 @@ def parts_of(file: Path) -> tuple[Path, ...]:
 
 
 def _format_of(path: Path) -> type[Format] | None:
-    formats = sorted((entry.value for entry in exporters.entries() if entry.value.suffix), key=lambda f: f.exact)
-    known = {format.suffix: format for format in formats}  # of two with one suffix the exact one opens both
-    return None if path.is_dir() else known.get(path.suffix.lower())
+    # of two with one suffix the exact one opens both
+    known = sorted((entry.value for entry in exporters.entries()), key=lambda format: not format.exact)
+    if path.is_dir():
+        return next((f for f in known if f.folder and all(part.is_file() for part in f.parts(path))), None)
+    return next((f for f in known if f.suffix and f.suffix == path.suffix.lower()), None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +16,10 @@ from ..contract import Contract
 from ..format import Format, Opened, Source, exporters
 from ..web import page
 from ..web import runtime as onnxruntime_web
+from .int8_onnx import Int8Onnx
 from .onnx import Onnx
 
-__all__ = ["Web"]
+__all__ = ["Int8Web", "Web"]
 
 _MODEL, _CONTRACT, _CHECK, _RUNTIME = "model.onnx", "contract.json", "check.json", "runtime"
 
@@ -36,6 +39,8 @@ class Web(Format):
     runners = Onnx.runners
     folder = True
     options = ("runtime",)
+    model: ClassVar[type[Onnx]] = Onnx
+    backends: ClassVar[tuple[str, ...]] = ("webgpu", "wasm")  # in order of preference
 
     def __init__(self, runtime: Path | None = None) -> None:
         self.runtime = runtime
@@ -62,18 +67,21 @@ class Web(Format):
                 f"folder of that npm package (version {onnxruntime_web.VERSION})"
             )
 
-    def _write(self, source: Source, file: Path) -> None:
-        file.mkdir()
+    def _write(self, source: Source, file: Path) -> Mapping[str, Any]:
         model, beside = file / _MODEL, file / _RUNTIME
-        Onnx().write(source, model)
+        found = self.model().write(source, file.with_name(_MODEL))  # not into the folder, which gets nothing else
+        file.mkdir()
+        file.with_name(_MODEL).rename(model)
         version = onnxruntime_web.copy_runtime(self.runtime, beside)
         logits = Onnx().open(model, 1).run(_pattern(source.contract.info))[0]
-        (file / _CHECK).write_text(json.dumps({"logits": logits.tolist()}), encoding="utf-8")
+        check = {"logits": logits.tolist(), "backends": self.backends}
+        (file / _CHECK).write_text(json.dumps(check), encoding="utf-8")
         (file / _CONTRACT).write_text(json.dumps(json.loads(source.contract.text()), indent=1), encoding="utf-8")
         sizes = {name: sum((beside / f"{name}.{end}").stat().st_size for end in ("js", "wasm")) for name in _KINDS}
         sizes["model"] = model.stat().st_size
         for name, text in page.page_files(source.contract, sizes, version).items():
             (file / name).write_text(text, encoding="utf-8")
+        return {**found, "onnxruntime-web": version, "sizes": sizes}
 
     def _open(self, file: Path, threads: int) -> Opened:
         opened = Onnx().open(file / _MODEL, threads)
@@ -81,6 +89,21 @@ class Web(Format):
         if Contract.read(json.dumps(said), file / _CONTRACT) != opened.contract:
             raise StkdError(f"{file / _CONTRACT} is not that of {_MODEL}; export the run again")
         return opened
+
+
+@exporters.register("int8-web", "the same page with the model in 8-bit integers")
+class Int8Web(Web):
+    """Written and run as int8 ONNX."""
+
+    title = "int8 web"
+    exact = False
+    model = Int8Onnx
+    backends = ("wasm",)  # integers are for the processor
+
+    @classmethod
+    def file_name(cls, stem: str) -> str:
+        """Name of the folder."""
+        return "web-int8"
 
 
 _KINDS = ("wasm", "webgpu")

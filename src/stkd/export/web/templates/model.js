@@ -22,9 +22,10 @@ export async function webGpu() {
   }
 }
 
-// Opens the first of the backends that works.
-export async function open(kinds) {
+// Opens the first backend that works: the one that is given, or those that the model prefers.
+export async function open(given, gpu) {
   const [contract, check, bytes] = await Promise.all([read('contract.json'), read('check.json'), read('model.onnx', 'arrayBuffer')]);
+  const kinds = given ? [given] : check.backends.filter((kind) => kind !== 'webgpu' || gpu.fast);
   let last;
   for (const kind of kinds) {
     try {
@@ -43,7 +44,7 @@ async function opened(kind, contract, bytes) {
   runtime.env.logLevel = 'error';
   runtime.env.wasm.wasmPaths = { wasm: new URL(`runtime/${kind}.wasm`, HERE).href };
   runtime.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-  const session = await runtime.InferenceSession.create(bytes, { executionProviders: [kind] });
+  const session = await runtime.InferenceSession.create(bytes, { executionProviders: [kind], logSeverityLevel: 3 });
   const { name, shape: [, channels, height, width] } = contract.input;
   async function answer(values) {
     const images = new runtime.Tensor('float32', values, [1, channels, height, width]);

@@ -9,10 +9,10 @@ let queue = Promise.resolve();
 
 async function opening({ backend }) {
   try {
-    const { offered, fast } = await webGpu();
-    model = await open(backend ? [backend] : fast ? ['webgpu', 'wasm'] : ['wasm']);
+    const gpu = await webGpu();
+    model = await open(backend, gpu);
     const { contract, backend: name, threads, failed } = model;
-    postMessage({ opened: { contract, backend: name, threads, failed, gpu: offered } });
+    postMessage({ opened: { contract, backend: name, threads, failed, gpu: gpu.offered } });
   } catch (error) {
     model = null;
     postMessage({ failed: error.message });
