@@ -168,7 +168,7 @@ def test_bad_runtimes_get_one_line(onnx: Any, run_of: Any, package: Path, tmp_pa
             ["web", "--runtime", package],
             f"--runtime {package} is onnxruntime-web 9.8.7, without dist/ort.wasm.bundle.min.mjs; {install}",
         ),
-        (["onnx", "--runtime", package], "--runtime is of no use for --to onnx; it is for web"),
+        (["onnx", "--runtime", package], "--runtime is of no use for --to onnx; it is for web and int8-web"),
     ):
         answer = stkd("export", run, "--to", *options)
         assert (answer.code, answer.out, answer.err) == (2, "", f"stkd: error: {says}\n")

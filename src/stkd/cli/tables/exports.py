@@ -38,7 +38,8 @@ def show_export(record: Mapping[str, Any], file: str) -> None:
         model, wasm, webgpu = (sizes[name] / 1e6 for name in ("model", "wasm", "webgpu"))
         console.print(
             f"the page loads {model:.2f} MB of model and {wasm:.1f} MB (WebAssembly) or {webgpu:.1f} MB (WebGPU) of "
-            f"onnxruntime-web {record['onnxruntime-web']}; any web server serves it: python3 -m http.server -d {printable(file)}",
+            f"onnxruntime-web {record['onnxruntime-web']}; any web server serves it: "
+            f"python3 -m http.server -d {printable(file)}",
             soft_wrap=True,
         )
     table = Table(box=box.SIMPLE)
