@@ -42,6 +42,13 @@ def post(body: bytes, kind: str, host: str = "localhost") -> bytes:
     return head.encode() + body
 
 
+async def answer_of(reader: asyncio.StreamReader) -> tuple[str, bytes]:
+    """Status and body of the next answer."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))  # type: ignore[index]
+    return head[9:12].decode(), body
+
+
 async def ask(port: int, request: bytes, until: float, seconds: list[float], statuses: Counter[str]) -> None:
     """One client: the request again and again over one connection."""
     try:
@@ -50,10 +57,9 @@ async def ask(port: int, request: bytes, until: float, seconds: list[float], sta
             began = time.perf_counter()
             writer.write(request)
             await writer.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))  # type: ignore[index]
+            status, _ = await answer_of(reader)
             seconds.append(time.perf_counter() - began)
-            statuses[head[9:12].decode()] += 1
+            statuses[status] += 1
         writer.close()
     except (OSError, asyncio.IncompleteReadError) as error:
         statuses[type(error).__name__] += 1
@@ -142,9 +148,9 @@ def stopped(port: int, good: bytes) -> dict[str, Any]:
         began = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(good, "image/jpeg")[:-10])
-        answer = await reader.read()
+        status, body = await answer_of(reader)
         writer.close()
-        return said(int(answer[9:12]), json.loads(answer.partition(b"\r\n\r\n")[2]), began)
+        return said(int(status), json.loads(body), began)
 
     return asyncio.run(send())
 
