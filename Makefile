@@ -18,7 +18,7 @@ COVERED := 97
 # The runtime of exported pages, which a test opens in a browser; without npm or a network that test is skipped.
 WEB := node_modules/onnxruntime-web/package.json
 
-.PHONY: demo test test-slow lint site check bench install
+.PHONY: demo test test-slow lint site check bench install env-executorch env-litert
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -52,6 +52,13 @@ install: $(INSTALLED)
 $(WEB): src/stkd/export/web/runtime.py
 	-npm install --prefix . --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
 		onnxruntime-web@$$(sed -n 's/^VERSION = "\(.*\)"/\1/p' $<) && touch $@
+
+# Environments of export formats whose tools do not fit beside stkd's PyTorch, see docs/export.md
+env-executorch: PACKAGES = executorch==1.5.1 torch==2.14.1
+env-litert: PACKAGES = litert-torch==0.10.0 torch==2.14.1
+env-executorch env-litert: env-%:
+	$(PYTHON) -m venv .envs/$*
+	.envs/$*/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
 
 # Constraints are the tested versions; an install that they do not fit can leave them out with CONSTRAINTS=
 CONSTRAINTS ?= -c constraints.txt

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -223,6 +226,24 @@ def test_a_foreign_pt2_is_refused_and_nothing_in_it_is_run(
     assert not touched.exists()
     monkeypatch.setenv("STKD_CACHE", str(tmp_path / "of another user"))
     assert "was not written by stkd for you" in stkd("predict", file, pictures).err
+
+
+def test_openvino_tells_nobody_that_it_is_used(student_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino_telemetry", reason="openvino-telemetry is not installed (stkd[openvino])")
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from stkd.export import export_run, open_exported\n"
+        "open_exported(export_run(Path(sys.argv[1]), 'openvino').file)\n"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]"
+    )
+    command = [sys.executable, "-c", code, str(student_run)]
+    done = subprocess.run(command, env={**environment, "HOME": str(home)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (home / "intel").exists()  # where it keeps the number that it calls its user by
 
 
 def test_weights_of_openvino_that_are_gone_get_one_line(student_run: Path, pictures: Path, stkd: Any) -> None:

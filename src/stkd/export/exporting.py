@@ -82,7 +82,8 @@ def export_run(
     opened = open_run(run, data_spec=data_spec, with_teacher=False)
     split, images = _images(opened.data)
     weights = digest_file(find_weights(run))
-    contract = Contract(opened.info, describe_data(read_config(run).data), weights, whole=format.whole_pictures)
+    words = describe_data(read_config(run).data)
+    contract = Contract(opened.info, words, weights, whole=format.whole_pictures, batch=format.batch)
     model = Normalised(opened.model.float(), opened.info)
     program = (capture_whole if format.whole_pictures else capture)(model, opened.info)
     with unfinished(exports_folder(run)) as folder:

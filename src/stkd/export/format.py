@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class Format(ABC):
             logits are off, and what that costs is measured.
         folder: Whether it is a folder; its suffix is empty then.
         options: Names of the keyword arguments that it is made with, which the user may give.
+        batch: Images that a file takes at once: 1, or None for any number.
         whole_pictures: Whether the file that is written takes whole pictures, and resizing is inside it.
     """
 
@@ -86,6 +87,7 @@ class Format(ABC):
     folder: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
     whole_pictures: bool = False
+    batch: ClassVar[Literal[1] | None] = None
 
     @classmethod
     def file_name(cls, stem: str) -> str:

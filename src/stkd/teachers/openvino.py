@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import StkdError
+from ..core.telemetry import no_openvino_telemetry
 
 __all__ = ["Engine", "EnginePrecision", "can_run"]
 
@@ -45,6 +46,7 @@ class Engine:
     def __init__(self, module: nn.Module, precision: EnginePrecision, batches: Sequence[Tensor]) -> None:
         if not can_run(precision):
             raise StkdError(f"a teacher in {precision} needs packages: pip install 'stkd[openvino]'")
+        no_openvino_telemetry()
         import openvino
 
         self.shape = tuple(batches[0].shape)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.telemetry import no_openvino_telemetry
 from ..contract import INPUT, KEY, OUTPUT, Contract
 from ..format import Format, Opened, Source, exporters
 
@@ -30,6 +31,7 @@ class OpenVino(Format):
         return (file.with_suffix(".bin"), file)
 
     def _write(self, source: Source, file: Path) -> None:
+        no_openvino_telemetry()
         import openvino
 
         info = source.contract.info
@@ -41,6 +43,7 @@ class OpenVino(Format):
         openvino.save_model(model, file, compress_to_fp16=False)
 
     def _open(self, file: Path, threads: int) -> Opened:
+        no_openvino_telemetry()
         import openvino
 
         core = openvino.Core()
