@@ -15,7 +15,7 @@ from ..core.errors import StkdError
 from .http_connection import Connection
 from .http_guard import Guard
 
-__all__ = ["address_of", "hosts_of", "is_loopback", "listen", "run"]
+__all__ = ["address_of", "hosts_of", "is_loopback", "listen", "make_server"]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -70,8 +70,11 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host.lower()
 
 
-def run(app: Guard, listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM, which is raised again once all requests that have begun are answered."""
+def make_server(app: Guard) -> uvicorn.Server:
+    """A server for an application; `server.run(sockets=[listening])` serves until SIGINT or SIGTERM.
+
+    The signal is raised again once all requests that have begun are answered.
+    """
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of every broken form
     torch.set_num_threads(1)  # of each thread that decodes; the model's runtime has its own
     config = uvicorn.Config(
@@ -87,4 +90,4 @@ def run(app: Guard, listening: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=int(app.limits.seconds),
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)

@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
         address = http_server.address_of(listening, args.host)
         print(f"{args.model}: POST images to {address}/predict; Ctrl-C ends it", flush=True)
         try:
-            http_server.run(app, listening)
+            http_server.make_server(app).run(sockets=[listening])
         except Terminated:
             raise  # the exit code tells who ended it
         except KeyboardInterrupt:
