@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from stkd.export import export_run
+from stkd.export.contract import Contract
 from stkd.export.web import runtime
+from stkd.export.web.page import FILES, page_files
+from stkd.models.files import ModelInfo
 from stkd.runs.exports import read_exports
 
 
@@ -106,6 +109,14 @@ def test_class_names_are_text(onnx: Any, run_of: Any, package: Path, monkeypatch
     page = (export_run(run, "web", runtime=package).file / "index.html").read_text()
     assert evil not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+def test_no_folder_of_the_machine_is_on_the_page() -> None:
+    info = ModelInfo("hf//home/me/secret/lite0", ("kiwi", "plum"), 3, 64, (0.5,) * 3, (0.5,) * 3)
+    texts = page_files(Contract(info, "the folder photos", "0" * 32), {"model": 1, "wasm": 1, "webgpu": 1}, "1.0.0")
+    assert set(texts) == {*FILES}
+    assert "hf/lite0" in texts["index.html"]
+    assert "secret" not in "".join(texts.values())
 
 
 def test_force_replaces_an_export_and_nothing_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -35,9 +36,10 @@ def page_files(contract: Contract, sizes: Mapping[str, int], runtime: str) -> di
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    name = contract.info.model.rpartition("/")[2]
+    model = json.loads(contract.text())["model"]  # without folders of this machine
+    name = model.rpartition("/")[2]
     values: dict[str, Any] = {"info": contract.info, "contract": contract, "sizes": sizes, "runtime": runtime}
-    values |= {"name": name, "file": f"{name}.onnx", "shown": _SHOWN}
+    values |= {"model": model, "name": name, "file": f"{name}.onnx", "shown": _SHOWN}
     folder = files(__package__) / "templates"
     return {
         "index.html": environment.get_template("index.html").render(values),
