@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,20 @@ def test_missing_environment_is_said_with_the_command_that_makes_it(
     assert answer.code == 2
     assert f"there is none in {tmp_path / 'none'}: make env-{name}, or set STKD_ENV_{name.upper()} to one" in answer.err
     assert answer.err.count("\n") == 1
+    assert not (run / "exports").exists()
+
+
+def test_an_environment_without_the_tool_is_said(
+    run_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stkd: Any
+) -> None:
+    folder = tmp_path / "env"
+    venv.create(folder)
+    monkeypatch.setenv("STKD_ENV_LITERT", str(folder))
+    run = run_of("cnn2")
+    answer = stkd("export", run, "--to", "litert")
+    assert answer.code == 2
+    assert f"the environment of LiteRT, {folder}, is not whole (No module named " in answer.err
+    assert "; install litert-torch==0.10.0 and torch==2.14.1 into it\n" in answer.err
     assert not (run / "exports").exists()
 
 

@@ -74,15 +74,27 @@ class Elsewhere(Format):
                 [str(part) for part in command], capture_output=True, stdin=subprocess.DEVNULL, check=False
             )
         if done.returncode:
-            raise RuntimeError(_said(done.stderr) or f"its tool ended with {done.returncode}")
+            raise self._failure(_said(done.stderr) or f"its tool ended with {done.returncode}")
         return {}
 
     def _open(self, file: Path, threads: int) -> Opened:
-        answering = _Answering([self.python(), "-I", worker.__file__, "run", self.tool, file, threads])
+        try:
+            answering = _Answering([self.python(), "-I", worker.__file__, "run", self.tool, file, threads])
+        except RuntimeError as error:
+            raise self._failure(str(error)) from None
         about = answering.about
         contract = Contract.read(about["contract"], file)
         contract.check(file, tuple(about["input"]), about["outputs"])
         return Opened(contract, answering.run, about["runtime"], seconds=lambda: answering.seconds)
+
+    def _failure(self, said: str) -> Exception:
+        if not said.startswith(("ModuleNotFoundError", "ImportError")):
+            return RuntimeError(said)
+        why = said.partition(": ")[2][:120]
+        return StkdError(
+            f"the environment of {self.title}, {self.python().parents[1]}, is not whole ({why}); install "
+            f"{' and '.join(self.packages)} into it"
+        )
 
 
 class _Answering:
@@ -125,7 +137,8 @@ class _Answering:
 
 def _said(errors: bytes) -> str:
     """The reason that a worker gave on stderr."""
-    lines = [line for line in errors.decode(errors="replace").splitlines() if line.startswith("stkd: ")]
+    starts = ("stkd: ", "ModuleNotFoundError: ")  # the latter where NumPy itself is missing
+    lines = [line for line in errors.decode(errors="replace").splitlines() if line.startswith(starts)]
     return lines[-1].removeprefix("stkd: ") if lines else ""
 
 
