@@ -48,8 +48,12 @@ class Normalised(nn.Module):
         return logits
 
 
-def capture(model: Normalised, info: ModelInfo) -> ExportedProgram:
+def capture(model: nn.Module, info: ModelInfo) -> ExportedProgram:
     """The graph of a model, for any number of images; nothing in it tells of the machine.
+
+    Args:
+        model: From images scaled to 0..1 to logits, in evaluation mode.
+        info: What it expects.
 
     Raises:
         StkdError: The model branches on its values, or works for one number of images only.

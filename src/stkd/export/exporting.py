@@ -86,9 +86,10 @@ def export_run(
     contract = Contract(opened.info, words, weights, whole=format.whole_pictures, batch=format.batch)
     model = Normalised(opened.model.float(), opened.info)
     program = (capture_whole if format.whole_pictures else capture)(model, opened.info)
+    source = format.prepared(opened, Source(program, contract, _Calibration(opened)))
     with unfinished(exports_folder(run)) as folder:
         file = folder / target.name
-        found = format.write(Source(program, contract, _Calibration(opened)), file)
+        found = format.write(source, file)
         answering = format.open(file, torch.get_num_threads())
         agreement = _checked(format, answers_of(answering, images), opened, _batches(images, opened))
         parts = format.parts(file)

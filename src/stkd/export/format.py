@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from ..core.errors import StkdError
 from ..core.registry import Registry
+from ..runs.finished_run import FinishedRun
 from .captured import layer_without_operator, quiet
 from .contract import Contract
 
@@ -125,6 +126,18 @@ class Format(ABC):
             StkdError: Something is missing.
         """
         self.need(*self.writers, *self.runners)
+
+    def prepared(self, opened: FinishedRun, source: Source) -> Source:
+        """What is written in place of a run's model, where the user asked for more than that; it may be trained.
+
+        Args:
+            opened: The run.
+            source: What is written otherwise.
+
+        Raises:
+            StkdError: It cannot be made.
+        """
+        return source
 
     def write(self, source: Source, file: Path) -> dict[str, Any]:
         """Write a captured model and its contract.

@@ -16,7 +16,7 @@ from ._plugin import add_plugin, load_given
 
 SUMMARY = "write a run's model for another runtime"
 
-_OPTIONS = ("runtime", "whole_pictures")  # of some formats alone
+_OPTIONS = ("runtime", "whole_pictures", "qad")  # of some formats alone
 
 
 def add_arguments(parser: Parser) -> None:
@@ -31,6 +31,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--whole-pictures", action="store_true", help="for onnx: one picture of any size, resized inside"
     )
+    parser.add_argument(
+        "--qad", type=int | None, metavar="EPOCHS", help="for int8-onnx: first train the model for the roundings"
+    )
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="check it on another data set's images")
     add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -42,10 +45,10 @@ def run(args: Namespace) -> int:
     from ..tables.exports import show_export
 
     load_given(args.plugin)
-    options = {name: given for name in _OPTIONS if (given := args[name])}
+    options = {name: args[name] for name in _OPTIONS if args[name] is not None and args[name] is not False}
     exported = export_run(args.run, args.to, out=args.out, force=args.force, data_spec=args.data, **options)
     if args.json:
         print(json.dumps(exported.record))
     else:
-        show_export(exported.record, str(exported.file))
+        show_export(exported.record, str(exported.file), str(args.run))
     return 0
