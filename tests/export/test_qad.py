@@ -127,5 +127,5 @@ def test_a_file_that_loses_much_says_what_mends_it(run_of: Any, stkd: Any, monke
 def test_a_model_whose_tensors_are_not_found_is_said() -> None:
     info = ModelInfo("own", ("a", "b"), 1, 8, (0.5,), (0.5,))
     graph = folded(capture(Normalised(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), info), info))
-    with pytest.raises(StkdError, match="^--qad cannot train this model: nothing in it is the file's 'other'"):
+    with pytest.raises(StkdError, match=r"^--qad cannot train this model: nothing in it is the file's 'other'"):
         FakeQuantised(graph, info, {"other": (0.0, 1.0)})
