@@ -139,7 +139,6 @@ def test_the_page_answers_as_predict_does(
 RESIZE = """
 import fs from 'fs';
 import { alongRows, downColumns } from './resize.js';
-import { geometry } from './pixels.js';
 
 for (const [name, from, to, channels, interpolation] of JSON.parse(process.argv[2])) {
   const levels = new Uint8ClampedArray(fs.readFileSync(`${name}.in`));
@@ -153,8 +152,7 @@ def test_the_page_resizes_as_torch_does(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node (Debian: apt-get install nodejs)")
-    for name in ("resize.js", "pixels.js"):
-        shutil.copy(SCRIPTS / name, tmp_path)
+    shutil.copy(SCRIPTS / "resize.js", tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "resizing.js").write_text(RESIZE)
     sizes = [((37, 53), (16, 23)), ((8, 8), (33, 31)), ((600, 900), (64, 96)), ((64, 100), (64, 50)),
