@@ -32,6 +32,7 @@ class Mix:
         per_sample: Draw the weights for each sample instead of once for the batch.
         real: Share of each batch that stays real.
         beside: Keep the whole real batch beside the virtual one (twice as many rows).
+        largest_first: A sample's own image gets the largest of its weights.
 
     Raises:
         StkdError: A number is out of range.
@@ -43,6 +44,7 @@ class Mix:
     per_sample: bool = False
     real: float = 0.0
     beside: bool = False
+    largest_first: bool = False
 
     def __post_init__(self) -> None:
         if self.instances < 1:
@@ -113,6 +115,8 @@ def draw(mix: Mix, batch_size: int, rng: np.random.Generator) -> Parts:
     draws = rng.dirichlet(np.full(k, mix.alpha), size=batch_size if mix.per_sample else 1)
     whole = np.eye(k)[rng.integers(k, size=len(draws))]
     weights = np.where(np.isfinite(draws).all(axis=1, keepdims=True), draws, whole)
+    if mix.largest_first:
+        weights = -np.sort(-weights, axis=1)
     lam = np.broadcast_to(weights, (batch_size, k)).astype(np.float32)
     # float32 rounding must not make a label distribution that does not sum to one
     lam[:, 0] = np.maximum(0, 1 - lam[:, 1:].sum(axis=1, dtype=np.float32))

@@ -11,8 +11,7 @@ from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
 from stkd.evaluation.corruptions import CORRUPTIONS, GROUPS, SEVERITIES, corrupt
-from stkd.evaluation.corruptions.filters import smoothed
-from stkd.evaluation.corruptions.weather import _closer
+from stkd.evaluation.corruptions.filters import enlarged, smoothed
 
 # Their severities follow what a classifier gets wrong: glass blur trades smoothing for moved pixels, and elastic
 # transforms bend more but shift less.
@@ -169,7 +168,38 @@ def test_flakes_are_enlarged_as_by_scipy() -> None:
         large = ndimage.zoom(layer[0, 0, top : top + cut, top : top + cut].numpy(), zoom, order=1)
         trim = (len(large) - 32) // 2
         expected = torch.from_numpy(large[trim : trim + 32, trim : trim + 32])
-        assert float((_closer(layer, zoom)[0, 0] - expected).abs().max()) < 1e-5
+        assert float((enlarged(layer, zoom)[0, 0] - expected).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(("severity", "end"), [(1, 1.06), (2, 1.11), (3, 1.16), (4, 1.21), (5, 1.26)])
+def test_zoom_blur_is_that_of_the_published_procedure(severity: int, end: float) -> None:
+    """Enlarged by scipy, one image and one zoom at a time, as make_cifar_c.py does it."""
+    photos, zooms = photographs(32, 4), np.arange(1, end, 0.01)
+    blurred = once(photos, "zoom_blur", severity)
+    for image, ours in zip(photos.permute(0, 2, 3, 1).numpy() / 255, blurred.permute(0, 2, 3, 1), strict=True):
+        total = image.copy()
+        for zoom in zooms:
+            cut = int(np.ceil(32 / zoom))
+            top = (32 - cut) // 2
+            large = ndimage.zoom(image[top : top + cut, top : top + cut], (zoom, zoom, 1), order=1)
+            trim = (len(large) - 32) // 2
+            total += large[trim : trim + 32, trim : trim + 32]
+        expected = (total / (len(zooms) + 1) * 255).astype(np.uint8)
+        assert np.abs(expected.astype(int) - ours.numpy().astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "amounts"),
+    [("gaussian_noise", (0.04, 0.08, 0.12, 0.15, 0.18)), ("contrast", (0.4, 0.3, 0.2, 0.1, 0.05))],
+)
+def test_images_of_64_pixels_are_corrupted_as_tiny_imagenet_c_is(name: str, amounts: tuple[float, ...]) -> None:
+    grey = torch.full((4, 3, 64, 64), 128, dtype=torch.uint8)
+    grey[..., :32] = 96
+    for severity, amount in enumerate(amounts, 1):
+        spread = once(grey, name, severity).float().std(unbiased=False) / 255
+        own = 16 / 255
+        expected = (own**2 + amount**2) ** 0.5 if name == "gaussian_noise" else own * amount
+        assert float(spread) == pytest.approx(expected, rel=0.03, abs=0.5 / 255)
 
 
 def test_fog_reaches_from_clear_to_thick() -> None:

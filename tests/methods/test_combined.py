@@ -96,7 +96,7 @@ def test_needs_are_those_of_all_parts() -> None:
 
 
 def test_virtual_samples_are_those_of_the_first_part_that_has_some() -> None:
-    assert resolve_mix(parse("dist+fm")) == Mix(per_sample=True)
+    assert resolve_mix(parse("dist+fm")) == Mix(per_sample=True, largest_first=True)
     assert resolve_mix(parse("dist+kd")) == Mix("none", 1)
     assert resolve_mix(parse("dist+kd"), kind="cutmix", instances=3) == Mix("cutmix", 3)
     assert resolve_mix(parse("crd+stkd"), beside=True) == Mix(beside=True)

@@ -41,7 +41,11 @@ def test_maps_are_compared_where_the_teacher_averages_them(teacher: str, maps: b
             if name.endswith("bias"):
                 p.add_(0.3)  # as in a trained network, where batch norm shifts what the activation cuts
     student, name = method.adapt(
-        models.create("cnn4", num_classes=10, in_channels=1), "cnn4", module, torch.randn(2, 1, 8, 8)
+        models.create("cnn4", num_classes=10, in_channels=1),
+        "cnn4",
+        module,
+        torch.randn(2, 1, 8, 8),
+        torch.randn(2, 1, 8, 8),
     )
     assert name == "simkd/cnn4/64"
     live = LiveTeacher(module, ModelInfo(teacher, data.classes, 1, 8, data.mean, data.std), data)
@@ -56,6 +60,7 @@ def test_teacher_of_other_classes_is_refused() -> None:
             models.create("cnn4", num_classes=10, in_channels=1),
             "cnn4",
             models.create("cnn8", num_classes=7, in_channels=1),
+            torch.randn(2, 1, 8, 8),
             torch.randn(2, 1, 8, 8),
         )
 

@@ -37,7 +37,13 @@ def test_parsed(spec: str, options: dict[str, Any]) -> None:
 
 def test_defaults_of_the_family() -> None:
     kd, stkd, fm = parse("kd"), parse("stkd"), parse("fm")
-    assert dataclasses.asdict(kd) == {"temperature": 4.0, "weight": 0.9, "standardize": False, "divergence": "kl"}
+    assert dataclasses.asdict(kd) == {
+        "weight": 0.9,
+        "ce": None,
+        "temperature": 4.0,
+        "standardize": False,
+        "divergence": "kl",
+    }
     assert dataclasses.asdict(stkd) == {**dataclasses.asdict(kd), "beta": None, "inter": 0.0}
     assert dataclasses.asdict(fm) == {**dataclasses.asdict(kd), "temperature": 1.0, "weight": 1.0}
 

@@ -192,7 +192,7 @@ def test_weights_that_say_nothing_are_taken_by_position_and_that_is_said(
     load_teacher("cnn4", path, data_set(), torch.device("cpu"))
     line = caplog.messages[-1]
     assert "by position (else: --teacher-classes FILE)" in line
-    assert "normalised like the data's, [0.5, 0.5, 0.5, 0.25, 0.25, 0.25] (else: --teacher-mean, --teacher-std)" in line
+    assert "normalised like the data's, [0.5, 0.5, 0.5, 0.25, 0.25, 0.25] (else: --teacher-norm)" in line
     caplog.clear()
     names = tmp_path / "names.txt"
     names.write_text("\n".join(CLASSES))

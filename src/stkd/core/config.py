@@ -218,6 +218,9 @@ class DistillConfig(RunConfig):
         None, "mean of its normalisation, images scaled to 0..1 (default: its weights' own, else the data's)"
     )
     teacher_std: tuple[float, ...] | None = _opt(None, "standard deviation of its normalisation")
+    teacher_norm: str | None = _opt(
+        None, "both by name: crd-cifar100, mdistiller-tiny-imagenet, imagenet or inception (0.5)"
+    )
     teacher_size: int | None = _opt(None, "side in pixels of the images that it expects")
     teacher_precision: Literal["auto", "32", "bf16", "int8"] = _opt(
         "auto", "arithmetic of the teacher; auto is int8 where that is fast and hardly changes its logits"

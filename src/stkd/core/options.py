@@ -158,6 +158,7 @@ _METAVAR = {
     "teacher_shares": "[X,...]",
     "teacher_mean": "[X,...]",
     "teacher_std": "[X,...]",
+    "teacher_norm": "NAME",
 }
 
 

@@ -36,6 +36,8 @@ def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> T
 def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, Any]:
     """Everything that decides the virtual samples of an epoch, by name: runs that agree in it have the same."""
     mixing = dataclasses.asdict(mix)
+    if not mix.largest_first:
+        del mixing["largest_first"]  # caches that were written without it stay good
     full = len(data.train) % config.batch_size == 0  # then nothing is dropped, whether asked for or not
     return {
         "data": data.fingerprint,

@@ -47,8 +47,9 @@ def _layer(student: Tensor, teacher: Tensor) -> Tensor:
 class FitNetRegressor(nn.Module):
     """Convolution, batch norm and ReLU from the student's channels to the teacher's.
 
-    A map twice as high as the teacher's is halved by a 3x3 convolution; all others keep their size (1x1) and leave
-    the rest to the loss.
+    It brings a map to the teacher's size: twice as high by a 3x3 convolution of stride 2, half as high by a transposed
+    one of 4x4, any other larger map by a kernel that is as much larger. Of other smaller maps the size stays (1x1), and
+    the loss pools the teacher's.
 
     Args:
         student_shape: (B, D) or (B, C, H, W).
@@ -59,12 +60,24 @@ class FitNetRegressor(nn.Module):
 
     def __init__(self, student_shape: Sequence[int], teacher_shape: Sequence[int]) -> None:
         super().__init__()
-        halve = len(student_shape) == 4 and student_shape[2] == 2 * teacher_shape[2]
-        kernel, stride, padding = (3, 2, 1) if halve else (1, 1, 0)
-        self.conv = nn.Conv2d(student_shape[1], teacher_shape[1], kernel, stride, padding)
+        channels = student_shape[1], teacher_shape[1]
+        (height, width), (taught_height, taught_width) = _size(student_shape), _size(teacher_shape)
+        self.conv: nn.Conv2d | nn.ConvTranspose2d
+        if height == 2 * taught_height:
+            self.conv = nn.Conv2d(*channels, 3, stride=2, padding=1)
+        elif 2 * height == taught_height:
+            self.conv = nn.ConvTranspose2d(*channels, 4, stride=2, padding=1)
+        elif height >= taught_height:
+            self.conv = nn.Conv2d(*channels, (1 + height - taught_height, 1 + max(0, width - taught_width)))
+        else:
+            self.conv = nn.Conv2d(*channels, 1)
         self.norm = nn.BatchNorm2d(teacher_shape[1])
 
     def forward(self, features: Tensor) -> Tensor:
         """Student features (B, D) or (B, C, H, W) with the teacher's channels."""
         out: Tensor = self.norm(self.conv(as_maps(features))).relu()
         return out.flatten(1) if features.ndim == 2 else out
+
+
+def _size(shape: Sequence[int]) -> tuple[int, int]:
+    return (shape[2], shape[3]) if len(shape) == 4 else (1, 1)

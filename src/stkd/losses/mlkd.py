@@ -9,16 +9,13 @@ from .logits import soften
 __all__ = ["mlkd_batch", "mlkd_class"]
 
 
-def mlkd_batch(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor = 4.0, standardize: bool = False
-) -> Tensor:
+def mlkd_batch(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor = 4.0) -> Tensor:
     """MLKD between samples, ||P_s P_s^T - P_t P_t^T||^2 / B with the softened predictions P (B, C).
 
     Args:
         student_logits: (B, C).
         teacher_logits: (B, C).
         temperature: T > 0; a tensor when it is learned.
-        standardize: Z-score each row of logits first.
 
     Returns:
         Scalar.
@@ -35,21 +32,18 @@ def mlkd_batch(
 
     Source: Jin et al., Multi-Level Logit Distillation, CVPR 2023 (batch level).
     """
-    student, teacher = soften(student_logits, teacher_logits, temperature, standardize)
+    student, teacher = soften(student_logits, teacher_logits, temperature)
     p_s, p_t = student.softmax(1), teacher.softmax(1)
     return (p_s @ p_s.T - p_t @ p_t.T).square().sum() / p_s.shape[0]
 
 
-def mlkd_class(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor = 4.0, standardize: bool = False
-) -> Tensor:
+def mlkd_class(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor = 4.0) -> Tensor:
     """MLKD between classes, ||P_s^T P_s - P_t^T P_t||^2 / C with the softened predictions P (B, C).
 
     Args:
         student_logits: (B, C).
         teacher_logits: (B, C).
         temperature: T > 0; a tensor when it is learned.
-        standardize: Z-score each row of logits first.
 
     Returns:
         Scalar. It grows with the square of the batch size, as published.
@@ -66,6 +60,6 @@ def mlkd_class(
 
     Source: Jin et al., Multi-Level Logit Distillation, CVPR 2023 (class level).
     """
-    student, teacher = soften(student_logits, teacher_logits, temperature, standardize)
+    student, teacher = soften(student_logits, teacher_logits, temperature)
     p_s, p_t = student.softmax(1), teacher.softmax(1)
     return (p_s.T @ p_s - p_t.T @ p_t).square().sum() / p_s.shape[1]

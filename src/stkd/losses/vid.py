@@ -79,6 +79,6 @@ class VIDRegressor(nn.Module):
         return F.softplus(self.log_scale) + self.smallest_variance
 
     def forward(self, student_features: Tensor, teacher_features: Tensor) -> Tensor:
-        """The loss of one layer, features (B, D) or (B, C, H, W)."""
-        mean = self.regressor(as_maps(student_features))
-        return vid(mean, as_maps(teacher_features), variance=self.variance())
+        """The loss of one layer, features (B, D) or (B, C, H, W); the larger map is pooled to the smaller first."""
+        student, teacher = same_size(as_maps(student_features), as_maps(teacher_features))
+        return vid(self.regressor(student), teacher, variance=self.variance())

@@ -54,6 +54,8 @@ class Setup:
 
     Attributes:
         student, teacher: Features of two images, for their shapes; empty for a method without a teacher.
+        teacher_norms: For each of the teacher's pre-activation features the batch norm that gives it, None where the
+            model does not tell.
         student_model: The student, as it is before training.
         labels: int64 (N,), of the training images.
     """
@@ -62,6 +64,7 @@ class Setup:
     teacher: Tapped
     student_model: nn.Module
     labels: Tensor
+    teacher_norms: tuple[nn.BatchNorm2d | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,13 @@ class Method:
         return min(max(1, round(self.preparation * epochs)), epochs - 1)
 
     def adapt(
-        self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor, classes: Tensor | None = None
+        self,
+        student: nn.Module,
+        name: str,
+        teacher: nn.Module,
+        sample: Tensor,
+        taught: Tensor,
+        classes: Tensor | None = None,
     ) -> tuple[nn.Module, str]:
         """The student that is trained and saved, and its model name; a method may put it on the teacher's classifier.
 
@@ -178,6 +187,7 @@ class Method:
             name: Its name for `stkd.models.create`.
             teacher: The teacher's module.
             sample: Images (2, C, H, W) as the student sees them.
+            taught: The same as the teacher sees them.
             classes: int64 (C,), the data set's classes among the teacher's outputs; None where they are the same.
         """
         return student, name

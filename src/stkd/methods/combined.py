@@ -63,10 +63,16 @@ class Combined(Method):
         return any(part.remembers_images for part in self.parts)
 
     def adapt(
-        self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor, classes: Tensor | None = None
+        self,
+        student: nn.Module,
+        name: str,
+        teacher: nn.Module,
+        sample: Tensor,
+        taught: Tensor,
+        classes: Tensor | None = None,
     ) -> tuple[nn.Module, str]:
         for part in self.parts:
-            student, name = part.adapt(student, name, teacher, sample, classes)
+            student, name = part.adapt(student, name, teacher, sample, taught, classes)
         return student, name
 
     def build(self, setup: Setup) -> nn.Module | None:

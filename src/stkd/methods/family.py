@@ -16,6 +16,7 @@ from .. import losses
 from ..core.errors import StkdError, unknown
 from ..mixing import Mix
 from .base import Method, View, check_share, methods
+from .two_weights import TwoWeights
 
 __all__ = ["CE", "DKD", "KD", "STKD", "FunctionMatching", "Mixup"]
 
@@ -52,31 +53,26 @@ _DIVERGENCES: dict[str, Callable[..., Tensor]] = {
 
 @methods.register("kd", "knowledge distillation on real samples", "Hinton et al., arXiv 1503.02531, 2015")
 @dataclass(frozen=True, kw_only=True)
-class KD(Method):
+class KD(TwoWeights):
     """Softened teacher and cross-entropy.
 
     Attributes:
         temperature: T.
-        weight: w of the distillation term; the labels get 1 - w.
-        standardize: Z-score the logits first (Sun et al., CVPR 2024).
+        weight: w of the distillation term; the labels get 1 - w, unless `ce` is given.
+        ce: Weight of the labels, where it is not 1 - w.
+        standardize: Z-score the logits first (Sun et al., CVPR 2024; published: temperature=2,weight=9,ce=0.1).
         divergence: How teacher and student are compared: kl, reverse_kl, js, mse or cosine (the last two on the logits
             as they are, without temperature).
     """
 
     temperature: float = 4.0
-    weight: float = 0.9
     standardize: bool = False
     divergence: str = "kl"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("weight", self.weight)
         if self.divergence not in _DIVERGENCES:
             raise unknown("divergence", self.divergence, _DIVERGENCES)
-
-    @property
-    def label_weight(self) -> float:
-        return 1 - self.weight
 
     @property
     def all_logits(self) -> bool:
@@ -174,8 +170,8 @@ class DKD(Method):
 )
 @dataclass(frozen=True, kw_only=True)
 class FunctionMatching(KD):
-    """STKD without labels; unlabelled images will do."""
+    """STKD without labels; unlabelled images will do. The larger weight is the own image's, as in the authors' code."""
 
-    mix = Mix(per_sample=True)
+    mix = Mix(per_sample=True, largest_first=True)
     temperature: float = 1.0
     weight: float = 1.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import losses
-from ..losses.ofd import OFDConnector
+from ..losses.ofd import OFDConnector, ofd_margin
 from .base import Method, Setup, View, methods
 
 __all__ = ["OFD", "Margins"]
@@ -30,7 +30,8 @@ class OFD(Method):
     def build(self, setup: Setup) -> nn.Module:
         layers = list(zip(setup.student.preact_blocks, setup.teacher.preact_blocks, strict=True))
         connectors = nn.ModuleList(OFDConnector(s.shape[1], t.shape[1]) for s, t in layers)
-        margins = Margins([t.shape[1] for _, t in layers])
+        norms = setup.teacher_norms[1:] or setup.teacher_norms or (None,) * len(layers)
+        margins = Margins([t.shape[1] for _, t in layers], norms)
         return nn.ModuleDict({"connectors": connectors, "margins": margins})
 
     def losses(self, view: View) -> dict[str, Tensor]:
@@ -43,26 +44,34 @@ class OFD(Method):
 
 
 class Margins(nn.Module):
-    """Mean of each channel where it is below zero, over all batches so far.
+    """Mean of each channel where it is below zero.
 
-    The paper computes it from the batch norm before the activation, as if its output were normal; measured, it needs no
-    such layer and serves any model.
+    From the batch norm before the activation, as if its output were normal, as published; where there is none, measured
+    over all batches so far.
 
     Args:
         channels: C of each layer.
+        norms: The batch norm before each layer's activation, if any.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], norms: Sequence[nn.BatchNorm2d | None]) -> None:
         super().__init__()
-        for i, c in enumerate(channels):
-            self.register_buffer(f"sum{i}", torch.zeros(c))
-            self.register_buffer(f"count{i}", torch.zeros(c))
+        for i, (c, norm) in enumerate(zip(channels, norms, strict=True)):
+            if norm is not None and norm.num_features == c:
+                self.register_buffer(f"margin{i}", ofd_margin(norm))
+            else:
+                self.register_buffer(f"sum{i}", torch.zeros(c))
+                self.register_buffer(f"count{i}", torch.zeros(c))
 
     @torch.no_grad()
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Margins (1, C, 1, 1) of layers (B, C, H, W), these included."""
         margins = []
+        known = dict(self.named_buffers())
         for i, layer in enumerate(features):
+            if (margin := known.get(f"margin{i}")) is not None:
+                margins.append(margin)
+                continue
             total, count = self.get_buffer(f"sum{i}"), self.get_buffer(f"count{i}")
             total += layer.clamp_max(0).sum((0, 2, 3))
             count += (layer < 0).sum((0, 2, 3))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .. import losses
 from ..core.errors import StkdError
-from ..models.reused import ReusedClassifier
+from ..models.reused import ReusedClassifier, map_side
 from ..models.taps import classifier
 from .base import Method, Setup, View, methods
 
@@ -23,7 +23,8 @@ __all__ = ["SimKD"]
 class SimKD(Method):
     """The student's last stage, through a projector, must equal the teacher's, whose classifier then serves both.
 
-    Projector and classifier are part of the student, as they are needed to use it: its model is simkd/STUDENT/WIDTH.
+    Projector and classifier are part of the student, as they are needed to use it: its model is simkd/STUDENT/WIDTH,
+    or simkd/STUDENT/WIDTHxSIDE where maps larger than the teacher's are pooled to its side first.
     Where the teacher does not simply average its last stage (wide ResNets), the pooled features are compared.
 
     Attributes:
@@ -38,7 +39,13 @@ class SimKD(Method):
         return 0.0
 
     def adapt(
-        self, student: nn.Module, name: str, teacher: nn.Module, sample: Tensor, classes: Tensor | None = None
+        self,
+        student: nn.Module,
+        name: str,
+        teacher: nn.Module,
+        sample: Tensor,
+        taught: Tensor,
+        classes: Tensor | None = None,
     ) -> tuple[nn.Module, str]:
         head = classifier(teacher)
         outputs = classifier(student).out_features
@@ -51,10 +58,12 @@ class SimKD(Method):
                 f"simkd takes over the teacher's classifier, which has {head.out_features} classes and not {outputs}; "
                 "take a teacher of this data set"
             )
-        reused = ReusedClassifier(student, head.in_features, outputs, sample)
+        side = map_side(teacher, taught)
+        reused = ReusedClassifier(student, head.in_features, outputs, sample, side)
         reused.fc.load_state_dict({"weight": head.weight[rows], "bias": bias[rows]})
         reused.fc.requires_grad_(False)
-        return reused, f"simkd/{name}/{head.in_features}"
+        pooled = f"x{side}" if reused.side is not None else ""
+        return reused, f"simkd/{name}/{head.in_features}{pooled}"
 
     def build(self, setup: Setup) -> nn.Module:
         averaged, pooled = setup.teacher.stages[-1].mean((2, 3)), setup.teacher.pooled[0]

@@ -138,12 +138,15 @@ def _reused(
 ) -> nn.Module:
     from .reused import ReusedClassifier
 
-    student, _, width = rest.rpartition("/")
-    if not student or not width.isdecimal():
+    student, _, last = rest.rpartition("/")
+    width, x, side = last.partition("x")
+    if not student or not width.isdecimal() or (x and not side.isdecimal()):
         raise StkdError(f"unknown model 'simkd/{rest}'; write simkd/STUDENT/WIDTH, such as simkd/resnet8/64")
     backbone = create(student, num_classes=num_classes, in_channels=in_channels, image_size=image_size, options=options)
     size = image_size or 32
-    return ReusedClassifier(backbone, int(width), num_classes, torch.zeros(2, in_channels, size, size))
+    return ReusedClassifier(
+        backbone, int(width), num_classes, torch.zeros(2, in_channels, size, size), int(side) if x else None
+    )
 
 
 def _unknown(name: str) -> UnknownName:

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from ..core.errors import StkdError, unknown
 from .stages import automatic_stages
 
-__all__ = ["POOLED", "Taps", "classifier", "stages"]
+__all__ = ["POOLED", "Taps", "classifier", "norm_before", "stages"]
 
 POOLED = "pooled"
 """Name of the tap before the classifier: the pooled features (B, D)."""
@@ -128,6 +128,23 @@ def stages(model: nn.Module, sample: Tensor, *, preact: bool = False) -> list[st
     if not names:
         raise StkdError(f"{type(model).__name__} has no submodule with spatial features; name the taps yourself")
     return names
+
+
+def norm_before(model: nn.Module, tap: str) -> nn.BatchNorm2d | None:
+    """The batch norm whose output the features of a tap are, or are a sum with; None where there is none.
+
+    Args:
+        model: A model that declares its `preact_taps`, whose submodules are in the order in which they run.
+        tap: One of them.
+    """
+    module, before = _place(model, tap)
+    if before:
+        row = list(model.get_submodule(tap.removesuffix(INPUT).rpartition(".")[0]).children())
+        earlier = row[: next(i for i, child in enumerate(row) if child is module)]
+    else:
+        earlier = [module]
+    norms = [m for child in earlier for m in child.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
+    return norms[-1] if norms else None
 
 
 def classifier(model: nn.Module) -> nn.Linear:

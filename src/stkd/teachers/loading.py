@@ -19,6 +19,7 @@ from ..models.published import Published, published
 from .classes import read_classes
 from .ensemble import Ensemble
 from .live import LiveTeacher
+from .normalisations import normalisation_of
 
 __all__ = ["load_teacher", "teacher_of"]
 
@@ -128,7 +129,7 @@ def _say_what_is_assumed(file: Path, data: DataSet | ModelInfo, classes: object,
         said.append("its outputs are the data's classes by position (else: --teacher-classes FILE)")
     if not normalised:
         shown = [round(value, 3) for value in (*data.mean, *data.std)]
-        said.append(f"its pixels are normalised like the data's, {shown} (else: --teacher-mean, --teacher-std)")
+        said.append(f"its pixels are normalised like the data's, {shown} (else: --teacher-norm)")
     if said:
         _log.info("%s does not say what it expects; it is taken that %s", file, ", and that ".join(said))
 
@@ -139,6 +140,8 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.d
     Raises:
         StkdError: A name, weights or classes are missing or do not fit.
     """
+
+    mean, std = normalisation_of(config)
 
     def one(
         name: str | None, path: Path | None, options: Mapping[str, Any] | None = None, key: str | None = None
@@ -151,8 +154,8 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.d
             key=key,
             pretrained=config.teacher_pretrained,
             classes=config.teacher_classes,
-            mean=config.teacher_mean,
-            std=config.teacher_std,
+            mean=mean,
+            std=std,
             size=config.teacher_size,
             options=options,
         )

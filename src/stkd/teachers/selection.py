@@ -22,6 +22,7 @@ from .cached import CachedTeacher
 from .ensemble import Ensemble
 from .live import LiveTeacher
 from .loading import teacher_of
+from .normalisations import normalisation_of
 
 __all__ = ["check_fit", "open_teacher"]
 
@@ -81,8 +82,15 @@ def _live(
     if config.teacher_weights or config.more_teachers:
         raise StkdError("the teacher is given as a module; leave out teacher_weights and more_teachers")
     check_fit(module, data, config.teacher_size)
-    mean, std = config.teacher_mean or data.mean, config.teacher_std or data.std
-    info = ModelInfo(config.teacher or "", data.classes, data.channels, config.teacher_size or data.size, mean, std)
+    mean, std = normalisation_of(config)
+    info = ModelInfo(
+        config.teacher or "",
+        data.classes,
+        data.channels,
+        config.teacher_size or data.size,
+        mean or data.mean,
+        std or data.std,
+    )
     return LiveTeacher(module, info, data, device)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core.errors import StkdError
 from ..data import DataSet
 from ..methods.base import Method, Need, Setup, Tapped
-from ..models.taps import POOLED, Taps, stages
+from ..models.taps import POOLED, Taps, norm_before, stages
 from ..teachers import LiveTeacher
 
 __all__ = ["Features", "attach"]
@@ -44,7 +44,8 @@ def attach(
         except BaseException:
             features.close()
             raise
-    extras = method.build(Setup(*tapped, student, labels))
+    norms = features.teacher_norms() if features is not None else ()
+    extras = method.build(Setup(*tapped, student, labels, norms))
     return features, extras.to(labels.device) if extras is not None else None
 
 
@@ -78,6 +79,12 @@ class Features:
             names_s[need], names_t[need] = names_s[need][-depth:], names_t[need][-depth:]
         models = ((student, names_s), (teacher.module, names_t))
         self._sides = [(model, Taps(model, chain(*names.values())), names) for model, names in models]
+
+    def teacher_norms(self) -> tuple[nn.BatchNorm2d | None, ...]:
+        """The batch norms that give the teacher's pre-activation features, as far as the teacher tells."""
+        _, (model, _, names) = self._sides
+        told = hasattr(model, "preact_taps")
+        return tuple(norm_before(model, name) if told else None for name in names["preact"])
 
     def close(self) -> None:
         """Remove the hooks."""

@@ -105,7 +105,8 @@ def make_student(
     module, name, options = _build(config, module, data)
     if live is not None:
         sample = torch.zeros(2, data.channels, data.size, data.size)
-        module, name = method.adapt(module, name, live.module, sample, live.class_map)
+        taught = live.preprocess(sample.to(fabric.device))
+        module, name = method.adapt(module, name, live.module, sample, taught, live.class_map)
     module = module.to(fabric.device).to(memory_format=torch.channels_last)
     features, extras = attach(method, module, live, data, labels)
     if extras is not None and fabric.world_size > 1:

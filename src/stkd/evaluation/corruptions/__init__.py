@@ -1,8 +1,9 @@
 """Common corruptions of images, each at five severities.
 
 Hendrycks & Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR 2019.
-Fourteen of their fifteen as whole-batch operations, with the severities that made CIFAR-10-C for images up to 64 pixels
-and those of ImageNet-C for larger ones (make_cifar_c.py and make_imagenet_c.py of github.com/hendrycks/robustness).
+Fourteen of their fifteen as whole-batch operations, with the severities that made CIFAR-10-C for images up to 32
+pixels, Tiny-ImageNet-C up to 64 and ImageNet-C for larger ones (make_cifar_c.py, make_tinyimagenet_c.py and
+make_imagenet_c.py of github.com/hendrycks/robustness).
 
 Frost is left out: it pastes photographs of frozen windows, which come only inside packages that work on one image at a
 time, with the severities of ImageNet-C alone, and that need OpenCV, Numba and scikit-image.
@@ -19,7 +20,7 @@ __all__ = ["CORRUPTIONS", "GROUPS", "SEVERITIES", "corrupt"]
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
-_SMALL = 64  # side in pixels up to which CIFAR-10-C's severities apply
+_CIFAR, _TINY = 32, 64  # sides in pixels up to which their severities apply
 _TABLE = {**noise.TABLE, **blur.TABLE, **weather.TABLE, **digital.TABLE}
 
 CORRUPTIONS = tuple(_TABLE)
@@ -47,6 +48,8 @@ def corrupt(images: Tensor, name: str, severity: int, generator: torch.Generator
         uint8 (B, C, H, W), rounded down as in CIFAR-10-C.
     """
     corruption = _TABLE[name]
-    amount = (corruption.small if images.shape[-1] <= _SMALL else corruption.large)[severity - 1]
+    side = images.shape[-1]
+    amounts = corruption.cifar if side <= _CIFAR else corruption.tiny if side <= _TINY else corruption.imagenet
+    amount = amounts[severity - 1]
     corrupted = corruption.operation(images.float() / 255, amount, generator).clamp(0, 1) * 255
     return (corrupted + 1e-3).to(torch.uint8)  # 1e-3: whole numbers stay whole in spite of rounding errors

@@ -1,7 +1,8 @@
-"""Filters that several corruptions are made of: smoothing, moving, the trail of a moving camera."""
+"""Filters that several corruptions are made of: smoothing, enlarging, the trail of a moving camera."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Corruption", "gaussian", "smoothed", "trail"]
+__all__ = ["Corruption", "enlarged", "gaussian", "smoothed", "trail"]
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,13 @@ class Corruption:
 
     Attributes:
         operation: From images (B, C, H, W) in 0..1, an amount and a generator on the CPU to images; the caller clips.
-        small, large: The amounts of severities 1 to 5 for small and for large images.
+        cifar, tiny, imagenet: The amounts of severities 1 to 5 that made CIFAR-10-C, Tiny-ImageNet-C and ImageNet-C.
     """
 
     operation: Callable[[Tensor, Any, torch.Generator], Tensor]
-    small: tuple[Any, ...]
-    large: tuple[Any, ...]
+    cifar: tuple[Any, ...]
+    tiny: tuple[Any, ...]
+    imagenet: tuple[Any, ...]
 
 
 def gaussian(sigma: float, reach: int) -> Tensor:
@@ -84,3 +86,23 @@ def _moved(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return F.grid_sample(
         x, F.affine_grid(grid, list(x.shape), align_corners=False).to(x.device), "bilinear", "border", False
     )
+
+
+def enlarged(x: Tensor, zoom: float) -> Tensor:
+    """The middle of each image enlarged to its size, by scipy.ndimage.zoom's rule of order 1.
+
+    The middle is a whole number of pixels, so it stands off the centre by up to half a pixel, as published.
+
+    Args:
+        x: (B, C, H, W).
+        zoom: 1 or more.
+    """
+    size = list(x.shape[2:])
+    cut = [math.ceil(side / zoom) for side in size]
+    large = F.interpolate(_middle(x, cut), [round(c * zoom) for c in cut], mode="bilinear", align_corners=True)
+    return _middle(large, size)
+
+
+def _middle(x: Tensor, size: list[int]) -> Tensor:
+    top, left = ((side - wanted) // 2 for side, wanted in zip(x.shape[2:], size, strict=True))
+    return x[:, :, top : top + size[0], left : left + size[1]]

@@ -6,9 +6,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .filters import Corruption, trail
+from .filters import Corruption, enlarged, trail
 
 __all__ = ["TABLE"]
 
@@ -19,26 +18,13 @@ def _snow(x: Tensor, snow: tuple[float, float, float, float, int, float, float],
     """Falling flakes, twice, on a scene that they have whitened."""
     mean, spread, zoom, least, length, sigma, kept = snow
     drawn = torch.randn(len(x), 1, *x.shape[2:], generator=generator)
-    flakes = _closer(mean + spread * drawn, zoom)
+    flakes = enlarged(mean + spread * drawn, zoom)
     flakes = (torch.where(flakes < least, 0, flakes).clamp(0, 1) * 255).floor() / 255
     angle = (torch.rand(len(x), generator=generator) - 1.5) * math.pi / 2  # within 45 degrees of the vertical
     flakes = trail(flakes, length, sigma, angle).to(x.device)
     luma = torch.tensor(_LUMA, device=x.device).view(1, 3, 1, 1)
     grey = x if x.shape[1] == 1 else (x * luma).sum(1, keepdim=True)
     return kept * x + (1 - kept) * torch.maximum(x, 1.5 * grey + 0.5) + flakes + flakes.flip(2, 3)
-
-
-def _closer(x: Tensor, zoom: float) -> Tensor:
-    """The middle of each image enlarged to its size, as scipy.ndimage.zoom of order 1 does."""
-    size = list(x.shape[2:])
-    cut = [math.ceil(side / zoom) for side in size]
-    large = F.interpolate(_middle(x, cut), [round(c * zoom) for c in cut], mode="bilinear", align_corners=True)
-    return _middle(large, size)
-
-
-def _middle(x: Tensor, size: list[int]) -> Tensor:
-    top, left = ((side - wanted) // 2 for side, wanted in zip(x.shape[2:], size, strict=True))
-    return x[:, :, top : top + size[0], left : left + size[1]]
 
 
 def _fog(x: Tensor, fog: tuple[float, float], generator: torch.Generator) -> Tensor:
@@ -101,6 +87,13 @@ TABLE = {
             (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
         ),
         (
+            (0.1, 0.2, 1, 0.6, 8, 3, 0.8),
+            (0.1, 0.2, 1, 0.5, 10, 4, 0.8),
+            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.7),
+            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.65),
+            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.6),
+        ),
+        (
             (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
             (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
             (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
@@ -111,7 +104,10 @@ TABLE = {
     "fog": Corruption(
         _fog,
         ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
+        ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
         ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
     ),
-    "brightness": Corruption(_brightness, (0.05, 0.10, 0.15, 0.20, 0.30), (0.1, 0.2, 0.3, 0.4, 0.5)),
+    "brightness": Corruption(
+        _brightness, (0.05, 0.10, 0.15, 0.20, 0.30), (0.1, 0.2, 0.3, 0.4, 0.5), (0.1, 0.2, 0.3, 0.4, 0.5)
+    ),
 }

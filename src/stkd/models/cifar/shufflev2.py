@@ -30,9 +30,9 @@ class SplitUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         kept, filtered = x.chunk(2, dim=1)
         out: Tensor = self.relu1(self.bn1(self.conv1(filtered)))
-        out = self.bn2(self.conv2(out))
-        out = self.relu3(self.bn3(self.conv3(out)))
-        out = self.shuffle(torch.cat((kept, out), dim=1))
+        out = self.bn3(self.conv3(self.bn2(self.conv2(out))))
+        # the kept half has been activated before, so that activating both changes the filtered one alone
+        out = self.shuffle(self.relu3(torch.cat((kept, out), dim=1)))
         return out
 
 
@@ -69,8 +69,7 @@ class DownUnit(nn.Module):
 class ShuffleV2(nn.Module):
     """Three stages of split units after a 1x1 stem.
 
-    A unit activates its filtered half alone, before the halves meet; so there is no activation at the end of a stage,
-    and the pre-activation features are the features.
+    The pre-activation features of a stage are those of its last unit, before the filtered half is activated.
 
     Args:
         num_classes: Size of the output.
@@ -80,7 +79,7 @@ class ShuffleV2(nn.Module):
     """
 
     feature_taps = ("relu1", "layer1", "layer2", "layer3")
-    preact_taps = feature_taps
+    preact_taps = ("relu1", "layer1.3.relu3:input", "layer2.7.relu3:input", "layer3.3.relu3:input")
 
     def __init__(self, num_classes: int, in_channels: int) -> None:
         super().__init__()
