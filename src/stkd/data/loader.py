@@ -69,6 +69,7 @@ class TrainLoader:
         rank, world: This process and their number; every process gets its own rows of each batch.
         cycle: Number of epochs after which the batches repeat; None if they never do.
         drop_last: Leave out the images of an epoch that do not fill a batch, instead of filling it.
+        mixed_epochs: Number of the first epoch whose images stay real; None mixes in all.
 
     Attributes:
         at_once: Batches that are made together.
@@ -89,6 +90,7 @@ class TrainLoader:
         world: int = 1,
         cycle: int | None = None,
         drop_last: bool = False,
+        mixed_epochs: int | None = None,
     ) -> None:
         self.batch_size = batch_size
         self.mix = mix
@@ -100,7 +102,14 @@ class TrainLoader:
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
         self.steps = steps_per_epoch(len(self.labels), batch_size, drop_last=drop_last)
         self._plan = partial(
-            plan_epoch, len(self.labels), batch_size, mix=mix, seed=seed, cycle=cycle, drop_last=drop_last
+            plan_epoch,
+            len(self.labels),
+            batch_size,
+            mix=mix,
+            seed=seed,
+            cycle=cycle,
+            drop_last=drop_last,
+            mixed_epochs=mixed_epochs,
         )
         images = data.train.images
         files = images if isinstance(images, ImageFiles) else data.train.decoded if augmentation == "resized" else None
@@ -159,7 +168,7 @@ class TrainLoader:
     def _batch(self, step: StepPlan, pixels: Tensor | None = None) -> Batch:
         """The batch of a step, of pixels that `_pixels` gave before or gives now."""
         index = step.index.to(self.device, non_blocking=True)
-        real, parts = self.mix.real_rows(len(index)), step.parts
+        real, parts = step.real, step.parts
         if self.world > 1:
             # The whole batch is made everywhere, since partners may lie in another process's rows.
             parts = parts.rows(slice(self.rank, None, self.world))

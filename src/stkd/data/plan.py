@@ -36,6 +36,7 @@ class StepPlan:
         crop: float32 (B, 4), uniform numbers in [0, 1) that an augmentation turns into its crop.
         flip: bool (B,).
         parts: Partners and weights of the virtual samples.
+        real: Rows that stay real; they come first.
         epoch, step: Which batch of the run it is, both from 0.
     """
 
@@ -43,6 +44,7 @@ class StepPlan:
     crop: Tensor
     flip: Tensor
     parts: Parts
+    real: int
     epoch: int
     step: int
 
@@ -77,8 +79,9 @@ class EpochPlan:
 
     def __getitem__(self, step: int) -> StepPlan:
         rng = keyed_rng(self.seed, self.drawn, _MIX, step)
-        parts = draw(self.mix, self.order.shape[1], rng)
-        return StepPlan(self.order[step], self.crop[step], self.flip[step], parts, self.epoch, step)
+        size = self.order.shape[1]
+        parts, real = draw(self.mix, size, rng), self.mix.real_rows(size)
+        return StepPlan(self.order[step], self.crop[step], self.flip[step], parts, real, self.epoch, step)
 
 
 def plan_epoch(
@@ -90,6 +93,7 @@ def plan_epoch(
     epoch: int,
     cycle: int | None = None,
     drop_last: bool = False,
+    mixed_epochs: int | None = None,
 ) -> EpochPlan:
     """Draw an epoch.
 
@@ -103,7 +107,10 @@ def plan_epoch(
         epoch: Number of the epoch, from 0.
         cycle: Number of epochs after which they repeat; None if they never do.
         drop_last: Leave out the images that do not fill a batch, instead of filling it.
+        mixed_epochs: Number of the first epoch whose images stay real; None mixes in all.
     """
+    if mixed_epochs is not None and epoch >= mixed_epochs:
+        mix = Mix(kind="none", instances=1)
     drawn = epoch if cycle is None else epoch % cycle
     steps, size = steps_per_epoch(images, batch_size, drop_last=drop_last), min(batch_size, images)
     order = np.resize(keyed_rng(seed, drawn, _ORDER).permutation(images), (steps, size))

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ..core.config import RunConfig
+from ..core.errors import StkdError
 from ..mixing import Mix
 from .base import Augment, DataSet
 from .loader import TrainLoader
@@ -30,11 +31,21 @@ def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> T
         world=fabric.world_size,
         cycle=config.sample_epochs,
         drop_last=config.drop_last,
+        mixed_epochs=config.mixed_epochs if mix.active else None,
     )
 
 
 def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, Any]:
-    """Everything that decides the virtual samples of an epoch, by name: runs that agree in it have the same."""
+    """Everything that decides the virtual samples of an epoch, by name: runs that agree in it have the same.
+
+    Raises:
+        StkdError: The number of rows changes in the middle of the run, so that no cache can hold them.
+    """
+    mixed = config.mixed_epochs if mix.active else None
+    if mixed is not None and mix.beside:
+        raise StkdError(
+            "a cache holds as many rows of each step, and with --mix-until --beside they change; leave out one"
+        )
     mixing = dataclasses.asdict(mix)
     if not mix.largest_first:
         del mixing["largest_first"]  # caches that were written without it stay good
@@ -45,6 +56,7 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         "augmentation": _augmentation(config, data),
         "mix": mixing.pop("kind"),
         **mixing,
+        **({} if mixed is None else {"mix_until": f"{config.mix_until:g} of {config.epochs} epochs"}),
         "batch_size": config.batch_size,
         "drop_last": config.drop_last or full,
         "data_seed": config.sampling_seed,

@@ -150,6 +150,11 @@ class Method:
         return bool(getattr(self, "standardize", False))
 
     @property
+    def labels_real_alone(self) -> bool:
+        """Whether the cross-entropy with the labels is that of the real rows of a batch, and not of all."""
+        return False
+
+    @property
     def needs_labels(self) -> bool:
         """Whether every training image must have a label."""
         return self.label_weight > 0

@@ -43,6 +43,10 @@ class Combined(Method):
         return any(part.all_logits for part in self.parts)
 
     @property
+    def labels_real_alone(self) -> bool:
+        return any(part.labels_real_alone for part in self.parts)
+
+    @property
     def needs_labels(self) -> bool:
         return any(part.needs_labels for part in self.parts)
 

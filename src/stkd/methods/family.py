@@ -86,6 +86,9 @@ class KD(TwoWeights):
         return {self.divergence: self.weight * loss}
 
 
+_LABELLED = ("all", "real")
+
+
 @methods.register(
     "stkd",
     "multi-instance semantic similarity: KD on virtual samples of several images; beta=B decouples it",
@@ -98,16 +101,25 @@ class STKD(KD):
     Attributes:
         beta: If given, the decoupled form, with this weight on the part among the incorrect classes.
         inter: Weight of a term between instances: similarities between the virtual samples of a batch.
+        labels: Rows whose labels are looked at: all, with mixed labels, or real, those of one image alone (--real,
+            --beside, --mix-until), their mean; a batch without any has none.
     """
 
     mix = Mix()
     beta: float | None = None
     inter: float = 0.0
+    labels: str = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.labels not in _LABELLED:
+            raise unknown("value of labels", self.labels, _LABELLED)
         if self.beta is not None and self.divergence != "kl":
             raise StkdError("beta decouples the KL; leave out either beta or divergence")
+
+    @property
+    def labels_real_alone(self) -> bool:
+        return self.labels == "real"
 
     @property
     def needs_labels(self) -> bool:

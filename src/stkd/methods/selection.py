@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.config import DistillConfig, RunConfig, TrainConfig
+from ..core.errors import StkdError
 from ..core.plugins import load_plugin
 from ..mixing import Mix
 from .base import Method
@@ -26,8 +27,12 @@ def named_method(spec: str, plugin: Path | None) -> Method:
 
 
 def mix_of(config: RunConfig, method: Method) -> Mix:
-    """The virtual samples that a config asks for."""
-    return resolve_mix(
+    """The virtual samples that a config asks for.
+
+    Raises:
+        StkdError: The choices contradict each other.
+    """
+    mix = resolve_mix(
         method,
         kind=config.mix,
         instances=config.instances,
@@ -36,3 +41,10 @@ def mix_of(config: RunConfig, method: Method) -> Mix:
         real=config.real,
         beside=config.beside,
     )
+    if config.mixed_epochs is not None and not mix.active:
+        raise StkdError("mix_until set, but there are no virtual samples here; add --mix mixup or leave it out")
+    if method.labels_real_alone and mix.active and not (mix.real or mix.beside) and config.mixed_epochs is None:
+        raise StkdError(
+            "labels=real looks at real images alone, and all are mixed; add --real, --beside or --mix-until"
+        )
+    return mix

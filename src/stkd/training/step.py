@@ -104,7 +104,9 @@ class Step:
             return method.first_stage_losses(view)
         named = method.losses(view)
         if method.label_weight > 0:
+            rows = slice(batch.real) if method.labels_real_alone else slice(None)
+            labelled, targets = logits[rows], batch.targets[rows]
             smoothing = config.label_smoothing
-            label = losses.cross_entropy(logits, batch.targets, label_smoothing=smoothing, class_weights=of_classes)
-            named = {"ce": method.label_weight * label, **named}
+            label = losses.cross_entropy(labelled, targets, label_smoothing=smoothing, class_weights=of_classes)
+            named = {"ce": method.label_weight * (label if len(labelled) else logits.new_zeros(())), **named}
         return named
