@@ -30,6 +30,7 @@ LOSSES: dict[str, Loss] = {
     "decoupled": decoupled,
     "dkd": losses.dkd,
     "nkd": losses.nkd,
+    "rld": losses.rld,
 } | {
     loss.__name__: without_labels(loss)
     for loss in (
@@ -43,15 +44,18 @@ LOSSES: dict[str, Loss] = {
         losses.js,
         losses.mse,
         losses.cosine,
+        losses.ldrld,
+        losses.skd_direction,
     )
 }
-MIXED_BATCH = {"dist", "mlkd_batch", "mlkd_class", "inter_instance"}
-DIVERGENCES = set(LOSSES) - {"cross_entropy", "nkd", "dist"}
+MIXED_BATCH = {"dist", "mlkd_batch", "mlkd_class", "inter_instance", "skd_direction"}
+DIVERGENCES = set(LOSSES) - {"cross_entropy", "nkd", "dist", "rld"}
 WITH_LABELS = {
     "cross_entropy": lambda student, _, labels: losses.cross_entropy(student, labels),
     "stkd": decoupled,
     "dkd": losses.dkd,
     "nkd": losses.nkd,
+    "rld": losses.rld,
 }
 WITH_T = {
     "kd": losses.kd,
@@ -235,14 +239,14 @@ def test_extreme_logits_stay_finite(loss: Loss, classes: int) -> None:
         assert gradient(loss, extreme, sign * 1e4 * teacher.sign(), labels).isfinite().all()
 
 
-STANDARDIZED = (losses.kd, losses.stkd, losses.dist, losses.mlkd_batch, losses.mlkd_class, losses.inter_instance)
-STANDARDIZED += (losses.reverse_kl, losses.js, losses.mse, losses.cosine, losses.dkd, losses.nkd)
+STANDARDIZED = (losses.kd, losses.stkd, losses.dist, losses.inter_instance)
+STANDARDIZED += (losses.reverse_kl, losses.js, losses.mse, losses.cosine, losses.dkd, losses.nkd, losses.rld)
 
 
 @pytest.mark.parametrize("loss", STANDARDIZED, ids=lambda f: f.__name__)
 def test_standardized_logits_have_no_shift_and_no_scale(loss: Callable[..., Tensor]) -> None:
     student, teacher, labels = predictions()
-    arguments = (labels,) if loss in (losses.dkd, losses.nkd) else ()
+    arguments = (labels,) if loss in (losses.dkd, losses.nkd, losses.rld) else ()
     value = loss(student, teacher, *arguments, standardize=True)
     moved = loss(5 * student + 7, teacher / 3 - 2, *arguments, standardize=True)
     torch.testing.assert_close(moved, value, rtol=1e-5, atol=1e-7)

@@ -64,7 +64,7 @@ def test_cached_logits_are_those_of_the_same_samples(teacher_run: Path, tmp_path
     one, other = (load_file(run.out / "student.safetensors") for run in (live, cached))
     assert all(torch.allclose(one[name], other[name], atol=1e-3) for name in one if one[name].is_floating_point())
     how["mix_until"] = 0.75
-    with pytest.raises(StkdError, match="--mix-until 0.5 of 4 epochs, here it is 0.75"):
+    with pytest.raises(StkdError, match=r"--mix-until 0\.5 of 4 epochs, here it is 0\.75"):
         stkd.distill(None, "cnn2", "digits", out=tmp_path / "other", teacher_cache=tmp_path / "cache", **how)
 
 

@@ -2,7 +2,7 @@
 
     cross_entropy                                                    f(logits, labels)
     kd  stkd  dkd  nkd  dist  mlkd_batch  mlkd_class                 f(student_logits, teacher_logits, [labels])
-    inter_instance  reverse_kl  js  mse  cosine
+    inter_instance  reverse_kl  js  mse  cosine  rld  ldrld  skd_direction
     fitnet  at  sp  cc  rkd  pkt  ab  ft  fsp  nst  reviewkd  simkd  f(student_features, teacher_features)
     vid(..., variance=)  ofd(..., margin=)  srrl(..., student_logits=, teacher_logits=)
     crd(student_scores, teacher_scores, num_samples=)
@@ -28,6 +28,7 @@ from .fsp import fsp
 from .ft import ft
 from .inter_instance import inter_instance
 from .kd import kd
+from .ldrld import ldrld
 from .mlkd import mlkd_batch, mlkd_class
 from .nkd import nkd
 from .nst import nst
@@ -35,7 +36,9 @@ from .ofd import ofd
 from .pkt import pkt
 from .reviewkd import reviewkd
 from .rkd import rkd
+from .rld import rld
 from .simkd import simkd
+from .skd import skd_direction
 from .sp import sp
 from .srrl import srrl
 from .stkd import stkd
@@ -56,6 +59,7 @@ __all__ = [
     "inter_instance",
     "js",
     "kd",
+    "ldrld",
     "mlkd_batch",
     "mlkd_class",
     "mse",
@@ -66,7 +70,9 @@ __all__ = [
     "reverse_kl",
     "reviewkd",
     "rkd",
+    "rld",
     "simkd",
+    "skd_direction",
     "sp",
     "srrl",
     "stkd",
