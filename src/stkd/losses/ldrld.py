@@ -62,7 +62,8 @@ def ldrld(
     local = (pairs + tuples) / (len(a) + 1)
     inside = torch.zeros_like(student, dtype=torch.bool).scatter(1, first, True)
     _, rest, _ = kl_split(student, teacher, inside)
-    return temperature**2 * (alpha * local + beta * rest).mean()
+    loss: Tensor = temperature**2 * (alpha * local + beta * rest).mean()
+    return loss
 
 
 def _pair_kl(student: Tensor, teacher: Tensor) -> Tensor:
