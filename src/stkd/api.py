@@ -366,7 +366,7 @@ def _data(data: Any, config: type[RunConfig], options: Mapping[str, Any]) -> tup
     return opened.name, opened
 
 
-_OF_KINDS = {"labels", "nested"}
+_OF_KINDS = {"labels", "nested", "label_noise"}
 _OF_OPENING = {
     *("image_size", "crop_pct", "interpolation", "skip_bad", "val_fraction", "train_images", "split_seed"),
     *_OF_KINDS,

@@ -50,6 +50,7 @@ class DataOptions:
     nested: bool = _opt(False, "folders inside a class folder are classes of their own")
     val_fraction: float = _opt(0.0, "share of the training images held out for validation")
     train_images: int | None = _opt(None, "train on this many images only, the same share of each class")
+    label_noise: float = _opt(0.0, "share of the training labels that are made wrong, to see what that does")
     split_seed: int = _opt(0, "seed of every split that is drawn")
     augment: Literal["auto", "none"] = _opt("auto", "crops and flips that suit the data set, or none")
     data_seed: int | None = _opt(None, "seed of order, crops and virtual samples (default: the run's seed)")
@@ -151,7 +152,7 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
             raise StkdError(
                 "mix_until changes the samples in the middle of a run; leave out sample_epochs and cuda_graph"
             )
-        for name in ("val_fraction", "label_smoothing", "ema", "momentum"):
+        for name in ("val_fraction", "label_noise", "label_smoothing", "ema", "momentum"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise StkdError(f"{name} must be at least 0 and below 1, got {value}")

@@ -10,6 +10,7 @@ from ..core.config import DistillConfig, RunConfig, TrainConfig
 from ..models.published import published
 from . import DataSet, open_data
 from .image_arrays import augment_for
+from .label_noise import with_label_noise
 
 __all__ = ["data_of"]
 
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 def data_of(config: RunConfig) -> DataSet:
     """The data set that a config names, with its splits.
+
+    Some of its training labels are wrong, if the config asks for that.
 
     Where the model starts from published weights and photos are cropped at random in training, evaluation crops and
     resizes them as these weights' own evaluation does, unless the config says how.
@@ -38,7 +41,7 @@ def data_of(config: RunConfig) -> DataSet:
 
 
 def _open(config: RunConfig) -> DataSet:
-    return open_data(
+    data = open_data(
         config.data,
         labels=config.labels,
         image_size=config.image_size,
@@ -50,6 +53,7 @@ def _open(config: RunConfig) -> DataSet:
         crop_pct=config.crop_pct,
         interpolation=config.interpolation,
     )
+    return with_label_noise(data, config.label_noise, config.split_seed)
 
 
 def _viewed_like_published(config: C) -> C:
