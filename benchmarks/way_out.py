@@ -1,12 +1,13 @@
 """The whole way of a small model, from a folder of photos to files for other runtimes, on one test split.
 
-    python benchmarks/way_out.py --data FOLDER --teacher hf/LITE2 --student hf/LITE0 --work DIR --result results/way_out.json
+    python benchmarks/way_out.py --data FOLDER --teacher hf/LITE2 --student hf/LITE0 --work DIR \\
+                                 --result results/way_out.json
 
 FOLDER has the photos, one folder a class; LITE2 and LITE0 are folders with EfficientNet-Lite 2 and 0 and their ImageNet
 weights, as timm saves models for the hub. A teacher is fine-tuned, and two students are distilled from it by stkd:
-mobilenetv3_small_050 from scratch, and EfficientNet-Lite 0 from its ImageNet weights. Each is exported to every format that
-is installed (docs/export.md), and every file answers the whole test split in its own runtime. Finished runs and files in
-DIR are used again; about two hours on two cores.
+mobilenetv3_small_050 from scratch, and EfficientNet-Lite 0 from its ImageNet weights. Each is exported to every format
+that is installed (docs/export.md), and every file answers the whole test split in its own runtime. Finished runs and
+files in DIR are used again; about an hour on two cores.
 """
 
 from __future__ import annotations
@@ -30,12 +31,11 @@ from stkd.export import export_run, open_exported
 from stkd.runs.environment import environment
 from stkd.runs.finished_run import FinishedRun, open_run
 
-SEED = 0
-COMMON: dict[str, Any] = {"image_size": 96, "val_fraction": 0.1, "seed": SEED, "optimizer": "adamw"}
+COMMON: dict[str, Any] = {"image_size": 96, "val_fraction": 0.1, "seed": 0, "optimizer": "adamw"}
 TEACHER: dict[str, Any] = {"epochs": 10, "lr": 5e-4, "warmup_epochs": 1.0}
 STUDENTS: dict[str, dict[str, Any]] = {
-    "mobilenetv3": {"epochs": 30, "lr": 2e-3, "weight_decay": 0.05, "warmup_epochs": 3.0},
-    "lite0": {"student_pretrained": True, "epochs": 5, "lr": 5e-4, "warmup_epochs": 1.0},
+    "mobilenetv3": {"epochs": 30, "eval_every": 5, "lr": 2e-3, "weight_decay": 0.05, "warmup_epochs": 3.0},
+    "lite0": {"student_pretrained": True, "eval_every": 5, "epochs": 5, "lr": 5e-4, "warmup_epochs": 1.0},
 }
 FORMATS = ("onnx", "int8-onnx", "openvino", "torch-export", "executorch", "litert", "web")
 
