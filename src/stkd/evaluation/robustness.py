@@ -36,6 +36,7 @@ def robustness(
     workers: int = 0,
     seed: int = 0,
     corruptions: Iterable[str] = CORRUPTIONS,
+    files: Mapping[Cell, Split] | None = None,
     progress: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Top-1 accuracy of models under common corruptions, computed on the fly (one pass for each and each severity).
@@ -50,19 +51,22 @@ def robustness(
         workers: Processes that decode, for sets of files.
         seed: Of the noise; a batch, corruption and severity always get the same.
         corruptions: Names out of `CORRUPTIONS`.
+        files: Published corrupted images by corruption and severity, in the place of those made here.
         progress: Whether to show a progress bar, where stderr is a terminal.
 
     Returns:
         For each model: "top1" (corruption to its five accuracies, severities 1 to 5), "mean_top1" over all of them, and
         "clean_top1".
     """
-    cells = [*((name, severity) for name in corruptions for severity in SEVERITIES), _CLEAN]
+    cells = [*(files or ((name, severity) for name in corruptions for severity in SEVERITIES)), _CLEAN]
+    shown = {} if files is None else {**files, _CLEAN: split}
     hits = torch.zeros(len(models), len(cells), dtype=torch.int64, device=device)
     fast = torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
+    made = _corrupted_batches(split, data, cells, device, workers, seed)
     batches = track(
-        _corrupted_batches(split, data, cells, device, workers, seed),
+        made if files is None else _batches_of_files(shown, data, device, workers),
         "corruptions",
-        total=math.ceil(len(split) / eval_batch_size(data)) * len(cells),
+        total=sum(math.ceil(len(shown.get(cell, split)) / eval_batch_size(data)) for cell in cells),
         console=Console(stderr=True),
         transient=True,
         disable=not (progress and sys.stderr.isatty()),
@@ -72,7 +76,8 @@ def robustness(
             with fast:
                 logits = model(images)
             hits[row, column] += (logits.argmax(1) == labels).sum()
-    shares = (hits.double() / len(split)).tolist()
+    images = torch.tensor([len(shown.get(cell, split)) for cell in cells], device=device)
+    shares = (hits.double() / images).tolist()
     return {who: _by_name(row, cells) for who, row in zip(models, shares, strict=True)}
 
 
@@ -91,6 +96,17 @@ def _corrupted_batches(
                 yield column, (corrupted * scale + shift).contiguous(memory_format=torch.channels_last), labels
             else:
                 yield column, images, labels
+
+
+def _batches_of_files(
+    splits: Mapping[Cell, Split], data: DataSet, device: torch.device, workers: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """All batches of each cell: the cell's position, normalised images channels last, labels."""
+    for column, split in enumerate(splits.values()):
+        for images, labels in eval_batches(
+            split, data, batch_size=eval_batch_size(data), device=device, workers=workers
+        ):
+            yield column, images, labels
 
 
 def _by_name(accuracies: list[float], cells: Sequence[Cell]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .confusion import (
     most_mistaken,
     share_interval,
 )
+from .corrupted_files import corrupted_files
 from .cost import costs
 from .examples import disagreements, virtual_examples
 from .ood import foreign_logits, ood_scores
@@ -45,7 +47,7 @@ def evaluate(
     split: str = "test",
     teacher: Model | None = None,
     alone: Model | None = None,
-    corrupted: bool = False,
+    corrupted: bool | Path = False,
     foreign: DataSet | None = None,
     mix: Mix | None = None,
     workers: int = 0,
@@ -59,7 +61,8 @@ def evaluate(
         split: "test", "val" or "train".
         teacher: Source of logits to agree with; its costs are measured too if it is a module.
         alone: The student trained without a teacher, to compare with class by class.
-        corrupted: Also measure the accuracy under common corruptions (71 passes).
+        corrupted: Also measure the accuracy under common corruptions (71 passes), or on published corrupted images in
+            a folder, see `corrupted_files`.
         foreign: Another data set, to see whether the models are less confident on its images.
         mix: How the virtual samples among the examples are mixed; None interpolates two images.
         workers: Processes that decode, for sets of files.
@@ -76,6 +79,7 @@ def evaluate(
         StkdError: The data set has no such split, or it is not labelled.
     """
     scored = _labelled(data, split)
+    published = corrupted_files(corrupted, data) if isinstance(corrupted, Path) else None
     device = torch.device("cpu")
     if isinstance(model, nn.Module):
         device = next(model.parameters()).device
@@ -120,7 +124,9 @@ def evaluate(
             similarity = similarity_to_teacher(logits["alone"], logits["teacher"], labels)
             values["alone"]["similarity"] = _first_classes(similarity)
     if corrupted:
-        values["robustness"] = robustness(models, scored, data, device=device, workers=workers, progress=progress)
+        values["robustness"] = robustness(
+            models, scored, data, device=device, workers=workers, files=published, progress=progress
+        )
     if foreign is not None:
         values["ood"] = _out_of_distribution(models, logits, foreign, data, device, workers)
     plain: dict[str, Any] = _plain(values)

@@ -58,7 +58,7 @@ def predict_exported(file: Path, images: Iterable[str | Path], *, top: int = 5) 
 
 
 def evaluate_exported(
-    file: Path, data_spec: str | None, *, split: str = "test", corrupted: bool = False, ood: str | None = None
+    file: Path, data_spec: str | None, *, split: str = "test", corrupted: bool | Path = False, ood: str | None = None
 ) -> dict[str, Any]:
     """Score an exported file.
 
@@ -66,7 +66,7 @@ def evaluate_exported(
         file: The file.
         data_spec: Data set with the same classes.
         split: "test", "val" or "train".
-        corrupted: Also measure the accuracy under common corruptions.
+        corrupted: Also measure the accuracy under common corruptions, or on published ones in a folder.
         ood: Data set of other images, to see whether it is less confident on them.
 
     Returns:

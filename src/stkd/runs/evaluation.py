@@ -47,7 +47,7 @@ def evaluate_run(
     data_spec: str | None = None,
     teacher: Path | None = None,
     alone: Path | None = None,
-    corrupted: bool = False,
+    corrupted: bool | Path = False,
     ood: str | None = None,
 ) -> dict[str, Any]:
     """Score a run's model, and compare it with its teacher if it had one.
@@ -61,7 +61,7 @@ def evaluate_run(
         data_spec: Another data set with the same classes, instead of the run's own.
         teacher: Weights of a teacher for a run that had none.
         alone: Run of the same student trained without a teacher, to compare with.
-        corrupted: Also measure the accuracy under common corruptions.
+        corrupted: Also measure the accuracy under common corruptions, or on published ones in a folder.
         ood: Data set of other images, to see whether the models are less confident on them.
 
     Returns:

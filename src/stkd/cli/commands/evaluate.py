@@ -26,6 +26,12 @@ def add_arguments(parser: Parser) -> None:
         "--alone", type=Path | None, metavar="RUN", help="the same student trained without a teacher, to compare with"
     )
     parser.add_argument("--robustness", action="store_true", help="accuracy under common corruptions (71 passes)")
+    parser.add_argument(
+        "--robustness-files",
+        type=Path | None,
+        metavar="DIR",
+        help="accuracy on the files of CIFAR-10-C and the like",
+    )
     parser.add_argument("--ood", type=str | None, metavar="KIND[:PATH]", help="confidence on another data set")
     add_plugin(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, which holds more than the table")
@@ -38,7 +44,7 @@ def run(args: Namespace) -> int:
     from ..tables.evaluation import show_evaluation
 
     load_given(args.plugin)
-    how = {"split": args.split, "corrupted": args.robustness, "ood": args.ood}
+    how = {"split": args.split, "corrupted": args.robustness_files or args.robustness, "ood": args.ood}
     if is_exported(args.run):
         if args.alone is not None:
             raise StkdError("--alone compares a run with another run; give the run in place of the exported file")

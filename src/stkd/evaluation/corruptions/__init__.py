@@ -29,10 +29,10 @@ CORRUPTIONS = tuple(_TABLE)
 GROUPS = {
     "noise": tuple(noise.TABLE),
     "blur": tuple(blur.TABLE),
-    "weather": tuple(weather.TABLE),
+    "weather": (*weather.TABLE, "frost"),
     "digital": tuple(digital.TABLE),
 }
-"""The paper's four kinds, and the corruptions of each."""
+"""The paper's four kinds, and the corruptions of each; frost is known from the published files alone."""
 
 
 def corrupt(images: Tensor, name: str, severity: int, generator: torch.Generator) -> Tensor:
