@@ -35,7 +35,7 @@ COMMON: dict[str, Any] = {"image_size": 96, "val_fraction": 0.1, "seed": 0, "opt
 TEACHER: dict[str, Any] = {"epochs": 10, "lr": 5e-4, "warmup_epochs": 1.0}
 STUDENTS: dict[str, dict[str, Any]] = {
     "mobilenetv3": {"epochs": 30, "eval_every": 5, "lr": 2e-3, "weight_decay": 0.05, "warmup_epochs": 3.0},
-    "lite0": {"student_pretrained": True, "eval_every": 5, "epochs": 5, "lr": 5e-4, "warmup_epochs": 1.0},
+    "lite0": {"student_pretrained": True, "eval_every": 5, "epochs": 15, "lr": 5e-4, "warmup_epochs": 1.0},
 }
 FORMATS = ("onnx", "int8-onnx", "openvino", "torch-export", "executorch", "litert", "web")
 
