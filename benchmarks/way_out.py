@@ -102,13 +102,12 @@ def measured(run: Path, options: dict[str, dict[str, Any]]) -> dict[str, Any]:
             rows[to] = {"not made": made}
             continue
         file, record = made
-        file = next(file.glob("*.onnx")) if file.is_dir() else file
         answer = open_exported(file)
         logits = np.concatenate([answer.run(images.contiguous().numpy()) for images, _ in batches(opened)])
         timing = {size: record["timing"][size] for size in ("1", "64") if size in record["timing"]}
         rows[to] = {
             **row(logits, expected, labels),
-            "bytes": record["bytes"],
+            "bytes": record.get("sizes", {}).get("model", record["bytes"]),  # of a page without its runtime
             "runtime": record["runtime"],
             "threads": record["timing"]["threads"],
             "milliseconds": {size: {who: of["median_ms"] for who, of in by.items()} for size, by in timing.items()},
@@ -129,10 +128,8 @@ def main() -> None:
     runs = trained(f"folder:{args.data}", args.teacher, args.student, args.work)
     options: dict[str, dict[str, Any]] = {"web": {"runtime": args.runtime}} if args.runtime else {}
     result = read_result(args.result)
-    for name, run in runs.items():
-        result[name] = (
-            measured(run, options) if name != "teacher" else read_result(run / "result.json")["scores"]["test"]
-        )
+    result["teacher"] = read_result(runs.pop("teacher") / "result.json")["test"]
+    result |= {name: measured(run, options) for name, run in runs.items()}
     result["training"] = {"common": COMMON, "teacher": TEACHER, "students": STUDENTS, "method": "stkd"}
     result["environment"] = environment()
     result["command"] = (
