@@ -44,7 +44,7 @@ def test_defaults_of_the_family() -> None:
         "standardize": False,
         "divergence": "kl",
     }
-    assert dataclasses.asdict(stkd) == {**dataclasses.asdict(kd), "beta": None, "inter": 0.0}
+    assert dataclasses.asdict(stkd) == {**dataclasses.asdict(kd), "beta": None, "inter": 0.0, "labels": "all"}
     assert dataclasses.asdict(fm) == {**dataclasses.asdict(kd), "temperature": 1.0, "weight": 1.0}
 
 
@@ -89,14 +89,14 @@ def test_refused(spec: str, words: str) -> None:
         ("kd", {}, NONE),
         ("mixup", {}, Mix("mixup", 2)),
         ("stkd", {}, Mix("mixup", 2)),
-        ("fm", {}, Mix("mixup", 2, per_sample=True)),
+        ("fm", {}, Mix("mixup", 2, per_sample=True, largest_first=True)),
         ("stkd", {"kind": "none"}, NONE),
         ("stkd", {"instances": 1}, NONE),
         ("stkd", {"instances": 4, "alpha": 0.5}, Mix("mixup", 4, 0.5)),
         ("stkd", {"kind": "cutmix"}, Mix("cutmix", 2)),
         ("stkd", {"beside": True}, Mix("mixup", 2, beside=True)),
         ("stkd", {"real": 0.25}, Mix("mixup", 2, real=0.25)),
-        ("fm", {"per_sample": False}, Mix("mixup", 2)),
+        ("fm", {"per_sample": False}, Mix("mixup", 2, largest_first=True)),
         ("kd", {"kind": "mixup"}, Mix("mixup", 2)),
         ("kd", {"kind": "cutmix", "instances": 3}, Mix("cutmix", 3)),
         ("kd", {"instances": 1}, NONE),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .base import Method, check_share
+from ..core.errors import StkdError
+from .base import Method
 
 __all__ = ["TwoWeights"]
 
@@ -23,8 +24,10 @@ class TwoWeights(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ce is None:
-            check_share("weight without ce, the weight of the labels,", self.weight)
+        if self.ce is None and self.weight > 1:
+            raise StkdError(
+                f"weight must lie between 0 and 1, got {self.weight}; a larger one needs ce, the weight of the labels"
+            )
 
     @property
     def label_weight(self) -> float:
