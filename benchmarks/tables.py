@@ -217,8 +217,27 @@ def way_out(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", said])
 
 
+def int8_students(result: dict[str, Any]) -> str:
+    """Rows are the files of each student."""
+    names = {
+        "float": "float",
+        "per tensor": "int8, one scale a weight",
+        "per channel": "int8, one scale a channel (what is written)",
+        "qad": "the same after `--qad {epochs}`",
+    }
+    lines = ["| student | file | accuracy (%) | same class as float (%) | MB |", "| --- | --- | ---: | ---: | ---: |"]
+    for student in result["students"]:
+        model, size = student["model"].rpartition("/")[2], student["size"]
+        for name, row in student["files"].items():
+            label = names[name].format(epochs=student["training"]["epochs"] if name == "qad" else 0)
+            cells = f"{100 * row['top1']:.1f} | {100 * row['agreement']:.1f} | {row['bytes'] / 1e6:.2f}"
+            lines.append(f"| {model}, {size} px | {label} | {cells} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "way_out": way_out,
+    "int8_students": int8_students,
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,
     "speed": speed,
