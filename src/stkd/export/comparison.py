@@ -18,7 +18,7 @@ __all__ = ["Agreement", "compare", "timed"]
 
 _SIZES = (1, 2, 7, 64)  # of the first batches: a file must answer for any number of images
 _DIFFERENCE, _EQUAL = 1e-3, 0.995
-_WARM_UP, _PASSES, _LONGEST = 3, 30, 2.0  # passes, passes, seconds
+_ROW, _PASSES, _LONGEST = 5, 30, 2.0  # passes, passes, seconds
 
 
 @dataclass(frozen=True)
@@ -86,28 +86,32 @@ def timed(
     longest: float = _LONGEST,
     inside: Mapping[str, Callable[[], float]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Time functions in turn, so that a busy machine is no advantage of one of them.
+    """Time functions in turn, a few passes in a row, so that a busy machine is no advantage of one of them.
 
     Args:
         answers: The functions by name.
         passes: Of each that are timed, fewer where they are slow.
-        longest: Seconds after which it ends, once each has been timed twice.
+        longest: Seconds after which it ends, once each has been timed twice at least.
         inside: Of functions whose work another process does, the seconds that it took there.
 
     Returns:
         For each: median_ms, low_ms and high_ms (the quartiles), and passes.
     """
     times: dict[str, list[float]] = {name: [] for name in answers}
-    for done in range(_WARM_UP + passes):
+    for _ in range(max(1, passes // _ROW)):
         for name, answer in answers.items():
-            began = time.perf_counter()
-            answer()
-            taken = time.perf_counter() - began
-            times[name].append(1000 * (inside[name]() if inside and name in inside else taken))
-        if done > _WARM_UP and sum(map(sum, times.values())) > 1000 * longest:
+            answer()  # not counted: threads of the runtime before keep a core busy for a while
+            row: list[float] = []
+            while len(row) < _ROW and (len(row) < 2 or sum(row) < 1000 * longest):
+                began = time.perf_counter()
+                answer()
+                taken = time.perf_counter() - began
+                row.append(1000 * (inside[name]() if inside and name in inside else taken))
+            times[name] += row
+        if sum(map(sum, times.values())) > 1000 * longest:
             break
     measured = {}
     for name, all_times in times.items():
-        low, middle, high = quantiles(all_times[_WARM_UP:], method="inclusive")
-        measured[name] = {"median_ms": middle, "low_ms": low, "high_ms": high, "passes": len(all_times) - _WARM_UP}
+        low, middle, high = quantiles(all_times, method="inclusive")
+        measured[name] = {"median_ms": middle, "low_ms": low, "high_ms": high, "passes": len(all_times)}
     return measured
