@@ -28,6 +28,8 @@ import stkd
 from stkd.core.errors import StkdError
 from stkd.data.loader import eval_batches
 from stkd.export import export_run, open_exported
+from stkd.export.accuracy import unnormalised
+from stkd.export.captured import Normalised
 from stkd.runs.environment import environment
 from stkd.runs.finished_run import FinishedRun, open_run
 
@@ -51,9 +53,7 @@ def trained(data: str, teacher: str, student: str, work: Path) -> dict[str, Path
 
 def batches(opened: FinishedRun) -> Iterator[tuple[Tensor, Tensor]]:
     """Images of the test split in 0..1, and their labels."""
-    info = opened.info
-    plain = {"mean": (0.0,) * info.channels, "std": (1.0,) * info.channels}
-    data = opened.data.__class__(**{**vars(opened.data), **plain})
+    data = unnormalised(opened.data)
     assert data.test is not None
     yield from eval_batches(data.test, data, batch_size=64, device=torch.device("cpu"))
 
@@ -61,9 +61,8 @@ def batches(opened: FinishedRun) -> Iterator[tuple[Tensor, Tensor]]:
 @torch.no_grad()
 def of_torch(opened: FinishedRun) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Logits of the model itself on the test split, and the labels."""
-    info = opened.info
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (info.mean, info.std))
-    pairs = [(opened.model((images - mean) / std).numpy(), labels.numpy()) for images, labels in batches(opened)]
+    model = Normalised(opened.model, opened.info)
+    pairs = [(model(images).numpy(), labels.numpy()) for images, labels in batches(opened)]
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -12,8 +13,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from stkd.export.formats.int8_onnx import Int8Onnx
 from stkd.export.formats.onnx import Onnx
 from stkd.runs.exports import read_exports
 from stkd.runs.model_card import show_exports
@@ -117,6 +120,24 @@ def test_a_file_that_differs_is_not_kept(
     assert answer.err.count("\n") == 1
     assert not (student_run / "exports").exists()
     assert (student_run / "README.md").read_text() == card
+
+
+def test_an_int8_file_that_answers_nonsense_is_not_kept(
+    onnx: Any, student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be far from its model, but not without an answer."""
+    opened = Int8Onnx._open
+
+    def damaged(self: Int8Onnx, file: Path, threads: int) -> Any:
+        sound = opened(self, file, threads)
+        return dataclasses.replace(sound, run=lambda batch: sound.run(batch) * np.float32("nan"))
+
+    monkeypatch.setattr(Int8Onnx, "_open", damaged)
+    answer = stkd("export", student_run, "--to", "int8-onnx")
+    assert answer.code == 2
+    assert "the int8 ONNX file is not kept" in answer.err
+    assert answer.err.count("\n") == 1
+    assert not (student_run / "exports").exists()
 
 
 def test_a_file_for_one_number_of_images_is_not_kept(

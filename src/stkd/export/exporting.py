@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -177,7 +178,7 @@ def _checked(format: Format, run: Run, opened: FinishedRun, batches: Iterator[Te
     except Exception as error:  # runtimes raise many kinds
         why = " ".join(str(error).split())[:200]
         raise StkdError(f"the {format.title} file is not kept, since it does not answer: {why}") from None
-    if format.exact and not agreement.near:
+    if not (agreement.near if format.exact else math.isfinite(agreement.largest_difference)):
         raise StkdError(
             f"the {format.title} file is not kept, since it does not answer as the model does: on {agreement.images} "
             f"images the largest difference of a logit is {agreement.largest_difference:.3g}, and "
