@@ -206,6 +206,11 @@ def test_metrics_are_a_row_an_epoch(tmp_path: Path) -> None:
     with RunDirectory(config(tmp_path / "run")) as run:
         run.log(rows)
     assert read_metrics(tmp_path / "run") == rows
+    with RunDirectory(config(tmp_path / "run")) as run:  # goes on from a checkpoint after the first epoch
+        run.log(rows[:1])
+        assert read_metrics(tmp_path / "run") == rows[:1]
+        run.log([*rows[:1], *rows])
+        assert read_metrics(tmp_path / "run") == [*rows[:1], *rows]
     for text in ("", "{", "[1]\n"):
         (tmp_path / "run" / "metrics.jsonl").write_text(text)
         with pytest.raises(StkdError, match=r"metrics\.jsonl is missing or damaged"):

@@ -12,6 +12,7 @@ import yaml
 from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..runs.description import joined, percent
+from ..runs.directory import read_metrics
 from ..runs.evaluation import current_evaluation, read_evaluation
 from . import predictions, robustness
 from .comparison_record import RECORD, Panel, panels_of, read_record
@@ -20,7 +21,6 @@ from .costs import tradeoffs
 from .page import Figure, Section, render
 from .plots.curves import curves, dots
 from .predictions import Evaluation, Evaluations, Values
-from .run import read_metrics
 from .styles import styles
 
 __all__ = ["RECORD", "write_comparison"]

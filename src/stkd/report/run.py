@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..core.errors import StkdError
 from ..core.files import write_atomic
 from ..models.files import find_weights, read_info
 from ..runs.description import command_of, describe_data, describe_run
-from ..runs.directory import read_preflight, read_result
+from ..runs.directory import read_metrics, read_preflight, read_result
 from ..runs.evaluation import current_evaluation
 from ..runs.exports import read_exports
 from ..runs.options import read_config
@@ -28,7 +28,7 @@ from .preflight import preflight
 from .styles import styles
 from .tables import Cell, Table, interval, number, percent
 
-__all__ = ["read_metrics", "write_run"]
+__all__ = ["write_run"]
 
 log = logging.getLogger(__name__)
 
@@ -207,16 +207,3 @@ def _environment(path: Path) -> dict[str, str]:
         return {}
     versions = environment.pop("versions", {})
     return {k: str(v) for k, v in {**environment, **versions}.items() if v is not None}
-
-
-def read_metrics(run: Path) -> Rows:
-    """Rows of metrics.jsonl.
-
-    Raises:
-        StkdError: It is missing or damaged.
-    """
-    try:
-        rows: Sequence[dict[str, Any]] = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    except (OSError, ValueError):
-        raise StkdError(f"{run / 'metrics.jsonl'} is missing or damaged; run the run's command again") from None
-    return rows

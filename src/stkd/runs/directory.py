@@ -69,6 +69,7 @@ class RunDirectory:
         self.config, self.path = config, config.out
         self.begun: dict[str, Any] = plain(config)
         self._finished_before = False
+        self._logged = 0
         if self.path.exists() and not self.path.is_dir():
             raise StkdError(f"{self.path} is a file; give --out a directory")
         foreign = (
@@ -172,8 +173,18 @@ class RunDirectory:
         write_atomic(file, json.dumps(start or now, indent=1))
 
     def log(self, rows: list[dict[str, Any]]) -> None:
-        """Write the metrics so far to metrics.jsonl, one row an epoch."""
-        write_atomic(self._metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        """Bring metrics.jsonl up to the metrics so far, one row an epoch.
+
+        The first call writes the file, in place of rows that an interrupted process left after its last checkpoint;
+        later ones append to it.
+        """
+        lines = "".join(json.dumps(row) + "\n" for row in rows[self._logged :])
+        if self._logged:
+            with self._metrics.open("a", encoding="utf-8") as file:
+                file.write(lines)
+        else:
+            write_atomic(self._metrics, lines)
+        self._logged = len(rows)
 
     def checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint; None where there is none.
