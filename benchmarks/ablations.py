@@ -5,7 +5,6 @@ python benchmarks/ablations.py       (a test checks that the picture is what thi
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import matplotlib
+from drawing import STYLE, svg
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -50,18 +50,6 @@ DEFAULT, OTHER, KD = "STKD, default", "STKD, other setting", "KD, real images"
 LOOKS = {DEFAULT: (COLOURS[1], "D"), OTHER: (COLOURS[2], "o"), KD: (COLOURS[3], "s")}
 """Colour and mark."""
 
-# On white and on black paper: a grey for text and frames, and the colours of the reports.
-STYLE = {
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#7d8590"),
-    "grid.color": "#7d859040",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 9,
-    "svg.fonttype": "none",  # text stays text, in a font of the reader's
-    "svg.hashsalt": "stkd",  # the same names inside the file each time
-}
-
 
 def draw() -> str:
     """The picture as SVG: a panel for each choice, all with the same axis of accuracies."""
@@ -79,9 +67,7 @@ def draw() -> str:
         entries = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in axes]
         legend = {label: handle for panel in entries for handle, label in panel}
         axes[-1].legend(legend.values(), legend.keys(), loc="center", frameon=False)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+        return svg(figure)
 
 
 def _kd(result: dict[str, Any], all_results: Iterable[dict[str, Any]]) -> float | None:

@@ -7,9 +7,10 @@ To be run when stkd.studies.statistics has changed, before tables.py; the values
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import study_digits
 from common import RESULTS, read_result, with_differences, write_result
 
 from stkd.studies.compare.results import add_differences
@@ -28,11 +29,17 @@ def precision(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "arms": with_differences(arms, next(iter(arms)))}
 
 
+def of_units(cells: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What computes the cells of a study anew from the scores of its units."""
+    return lambda result: {**result, "cells": cells(result["units"])}
+
+
 RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "cifar10_two_regimes": two_regimes,
     "precision": precision,
     "digits_demo": add_differences_of_demo,
     "cifar100_methods": add_differences,
+    "study_digits": of_units(study_digits.cells),
     **{file.stem: add_differences for file in sorted(RESULTS.glob("ablate_*.json"))},
 }
 """Name of a result file, and what computes its differences."""

@@ -8,6 +8,7 @@ it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -36,6 +37,19 @@ def unit_of(images: int, epochs: int, method: str, seed: int) -> Unit:
     )
 
 
+def cells(units: Mapping[str, Any]) -> dict[str, Any]:
+    """Both arms of each cell, compared with `kd`."""
+    found = {
+        f"{images} images, {student}, {epochs} epochs": {
+            name: scored
+            for name in ARMS
+            if (scored := arm(units, [(seed, f"{images}-{epochs}-{name}-{seed}", student) for seed in SEEDS]))
+        }
+        for images, student, epochs in product(IMAGES, STUDENTS, EPOCHS)
+    }
+    return compared({name: arms for name, arms in found.items() if arms})
+
+
 def main() -> None:
     """Train the teacher, make all units, and compare them."""
     args = arguments(__doc__).parse_args()
@@ -52,15 +66,7 @@ def main() -> None:
         "teacher": teacher_entry(teacher),
     }
     result = make(units, teacher, args, head)
-    cells = {
-        f"{images} images, {student}, {epochs} epochs": {
-            name: scored
-            for name in ARMS
-            if (scored := arm(result["units"], [(s, f"{images}-{epochs}-{name}-{s}", student) for s in SEEDS]))
-        }
-        for images, student, epochs in product(IMAGES, STUDENTS, EPOCHS)
-    }
-    write_result(args.result, {**result, "cells": compared({name: arms for name, arms in cells.items() if arms})})
+    write_result(args.result, {**result, "cells": cells(result["units"])})
 
 
 if __name__ == "__main__":

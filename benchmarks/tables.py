@@ -235,11 +235,24 @@ def int8_students(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def study_digits(result: dict[str, Any]) -> str:
+    """Rows are students and numbers of images, columns lengths of training; how far STKD is from KD."""
+    cells = {tuple(name.split(", ")): arms for name, arms in result["cells"].items()}
+    lengths = list(dict.fromkeys(epochs for *_, epochs in cells))
+    lines = [f"| STKD - KD (points), 95 % interval | {' | '.join(lengths)} |", "| --- |" + " ---: |" * len(lengths)]
+    for images, student in dict.fromkeys((images, student) for images, student, _ in cells):
+        arms = [cells.get((images, student, epochs), {}).get("stkd", {}) for epochs in lengths]
+        columns = [_interval(arm["top1"].get("paired")) if arm else "" for arm in arms]
+        lines.append(f"| {student}, {images} | {' | '.join(columns)} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "way_out": way_out,
     "int8_students": int8_students,
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,
+    "study_digits": study_digits,
     "speed": speed,
     "precision": precision,
     "many_students": many_students,

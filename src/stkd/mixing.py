@@ -33,6 +33,7 @@ class Mix:
         real: Share of each batch that stays real.
         beside: Keep the whole real batch beside the virtual one (twice as many rows).
         largest_first: A sample's own image gets the largest of its weights.
+        until: Share of the epochs in which images are mixed; in those after it they stay real.
 
     Raises:
         StkdError: A number is out of range.
@@ -45,6 +46,7 @@ class Mix:
     real: float = 0.0
     beside: bool = False
     largest_first: bool = False
+    until: float = 1.0
 
     def __post_init__(self) -> None:
         if self.instances < 1:
@@ -53,6 +55,8 @@ class Mix:
             raise StkdError(f"alpha must be a positive number, got {self.alpha}; 1 draws all weights alike")
         if not 0 <= self.real <= 1:
             raise StkdError(f"the share of real samples must lie between 0 and 1, got {self.real}")
+        if not 0 <= self.until <= 1:
+            raise StkdError(f"mix_until is a share of the run, from 0 to 1, got {self.until}")
         if self.beside and self.real:
             raise StkdError("real samples are either a share of the batch or beside it; give one of the two")
 
@@ -60,6 +64,10 @@ class Mix:
     def active(self) -> bool:
         """Whether virtual samples differ from real ones."""
         return self.kind != "none" and self.instances > 1 and self.real < 1
+
+    def mixed_epochs(self, epochs: int) -> int | None:
+        """Number of the first epoch whose images stay real, in a run of so many; None where all are mixed."""
+        return round(self.until * epochs) if self.active and self.until < 1 else None
 
     def rows(self, batch_size: int) -> int:
         """Rows of a batch, real and virtual."""

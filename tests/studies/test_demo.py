@@ -18,7 +18,7 @@ LABELS = {"student alone": "alone", "mixup": "mixup", "KD": "KD", "STKD": "STKD"
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "run"
     short = {"students": "cnn2", "seeds": 2, "teacher": {**demo._COMMON, "model": "cnn16", "epochs": 3}}
-    short["options"] = {**demo._COMMON, "epochs": 6, "train_images": 128}
+    short["options"] = {**demo._COMMON, "epochs": 6, "train_images": 128, "eval_every": 2}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "_RECIPE", {**demo._RECIPE, **short})
         made = demo.demo(folder)
@@ -47,6 +47,8 @@ def test_five_rows_whose_numbers_are_those_of_the_runs(out: Path) -> None:
     assert [row["name"] for row in rows] == ["teacher", *LABELS]
     for row in rows[1:]:
         assert row["accuracies"] == [_result(out, LABELS[row["name"]], seed)["test"]["top1"] for seed in range(2)]
+        assert [list(curve) for curve in row["curves"]] == 2 * [["2", "4", "6"]]
+        assert [curve["6"] for curve in row["curves"]] == row["accuracies"]
     assert rows[0]["params"] > rows[1]["params"]
     assert [row["to_kd"] is None for row in rows][:4:3] == [True, True], "neither the teacher nor KD is beside KD"
     for row in rows[1:]:

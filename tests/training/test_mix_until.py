@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 import stkd
-from stkd.core.config import DistillConfig
 from stkd.core.errors import StkdError
 from stkd.data import open_data
 from stkd.data.loader import TrainLoader
@@ -98,10 +97,7 @@ def test_contradictions_get_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_epochs_are_counted_from_the_share() -> None:
-    def mixed(share: float, epochs: int) -> int | None:
-        return DistillConfig(
-            student="cnn2", data="digits", out=Path("out"), epochs=epochs, mix_until=share
-        ).mixed_epochs
-
-    assert [mixed(1.0, 10), mixed(0.8, 10), mixed(0.0, 10), mixed(0.5, 3)] == [None, 8, 0, 2]
+@pytest.mark.parametrize(("share", "epochs", "mixed"), [(1.0, 10, None), (0.8, 10, 8), (0.0, 10, 0), (0.5, 3, 2)])
+def test_epochs_are_counted_from_the_share(share: float, epochs: int, mixed: int | None) -> None:
+    assert Mix(until=share).mixed_epochs(epochs) == mixed
+    assert Mix(kind="none", instances=1, until=share).mixed_epochs(epochs) is None

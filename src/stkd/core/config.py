@@ -70,7 +70,7 @@ class MixOptions:
     per_sample: bool | None = _opt(None, "draw weights for each sample instead of once for a batch")
     real: float | None = _opt(None, "share of each batch that stays real")
     beside: bool | None = _opt(None, "keep the real batch beside the virtual one")
-    mix_until: float = _opt(1.0, "share of the epochs in which images are mixed; afterwards they stay real")
+    mix_until: float | None = _opt(None, "share of the epochs in which images are mixed; afterwards they stay real")
 
 
 @dataclass(kw_only=True)
@@ -146,12 +146,6 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise StkdError(f"{name} must be a positive number, got {value}")
-        if not 0 <= self.mix_until <= 1:
-            raise StkdError(f"mix_until is a share of the run, from 0 to 1, got {self.mix_until}")
-        if self.mixed_epochs is not None and (self.sample_epochs or self.cuda_graph):
-            raise StkdError(
-                "mix_until changes the samples in the middle of a run; leave out sample_epochs and cuda_graph"
-            )
         for name in ("val_fraction", "label_noise", "label_smoothing", "ema", "momentum"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
@@ -162,11 +156,6 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
             raise StkdError(f"milestones must be positive and rising, got {list(self.milestones)}")
         if self.warmup_epochs >= self.epochs:
             raise StkdError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
-
-    @property
-    def mixed_epochs(self) -> int | None:
-        """Number of the first epoch whose images stay real; None where all are mixed."""
-        return None if self.mix_until == 1 else round(self.mix_until * self.epochs)
 
     @property
     def sampling_seed(self) -> int:

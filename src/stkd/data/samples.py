@@ -31,7 +31,7 @@ def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> T
         world=fabric.world_size,
         cycle=config.sample_epochs,
         drop_last=config.drop_last,
-        mixed_epochs=config.mixed_epochs if mix.active else None,
+        mixed_epochs=mix.mixed_epochs(config.epochs),
     )
 
 
@@ -41,12 +41,13 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
     Raises:
         StkdError: The number of rows changes in the middle of the run, so that no cache can hold them.
     """
-    mixed = config.mixed_epochs if mix.active else None
-    if mixed is not None and mix.beside:
+    mixed = mix.mixed_epochs(config.epochs) is not None
+    if mixed and mix.beside:
         raise StkdError(
             "a cache holds as many rows of each step, and with --mix-until --beside they change; leave out one"
         )
     mixing = dataclasses.asdict(mix)
+    del mixing["until"]
     if not mix.largest_first:
         del mixing["largest_first"]  # caches that were written without it stay good
     full = len(data.train) % config.batch_size == 0  # then nothing is dropped, whether asked for or not
@@ -56,7 +57,7 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         "augmentation": _augmentation(config, data),
         "mix": mixing.pop("kind"),
         **mixing,
-        **({} if mixed is None else {"mix_until": f"{config.mix_until:g} of {config.epochs} epochs"}),
+        **({"mix_until": f"{mix.until:g} of {config.epochs} epochs"} if mixed else {}),
         "batch_size": config.batch_size,
         "drop_last": config.drop_last or full,
         "data_seed": config.sampling_seed,

@@ -40,10 +40,11 @@ def mix_of(config: RunConfig, method: Method) -> Mix:
         per_sample=config.per_sample,
         real=config.real,
         beside=config.beside,
+        until=config.mix_until,
     )
-    if config.mixed_epochs is not None and not mix.active:
-        raise StkdError("mix_until set, but there are no virtual samples here; add --mix mixup or leave it out")
-    if method.labels_real_alone and mix.active and not (mix.real or mix.beside) and config.mixed_epochs is None:
+    if mix.until < 1 and (config.sample_epochs or config.cuda_graph):
+        raise StkdError("mix_until changes the samples in the middle of a run; leave out sample_epochs and cuda_graph")
+    if method.labels_real_alone and mix.active and not (mix.real or mix.beside) and mix.until == 1:
         raise StkdError(
             "labels=real looks at real images alone, and all are mixed; add --real, --beside or --mix-until"
         )

@@ -71,7 +71,8 @@ def resolve_mix(method: Method, **asked: Any) -> Mix:
     """
     chosen = {k: v for k, v in asked.items() if v is not None}
     if chosen.get("kind", method.mix.kind) == "none":
-        useless = sorted(set(chosen) - {"kind"} - ({"instances"} if chosen.get("instances") == 1 else set()))
+        neutral = {"kind"} | {name for name in ("instances", "until") if chosen.get(name) == 1}
+        useless = sorted("mix_until" if name == "until" else name for name in set(chosen) - neutral)
         if useless:
             raise StkdError(
                 f"{', '.join(useless)} set, but there are no virtual samples here; add --mix mixup or leave it out"

@@ -168,10 +168,6 @@ def common_mix(jobs: Sequence[Job]) -> Mix:
                 f"{first.out.name} and {job.config.out.name} would see other batches, since one of them was begun by "
                 "an earlier version; give --drop-last true"
             )
-        if job.config.mixed_epochs != first.mixed_epochs:
-            raise StkdError(
-                f"{first.out.name} and {job.config.out.name} mix for other shares of the run; run them apart"
-            )
     mixes = [mix_of(job.config, job.method) for job in jobs]
     for job, mix in zip(jobs, mixes, strict=True):
         if mix != mixes[0]:
