@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from stkd.studies.statistics import LEVEL
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ABLATIONS = ("alpha", "temperature", "weight", "instances", "lambda", "real", "decoupled")
@@ -242,7 +244,8 @@ def study_digits(result: dict[str, Any]) -> str:
     lines = [f"| STKD - KD (points), 95 % interval | {' | '.join(lengths)} |", "| --- |" + " ---: |" * len(lengths)]
     for images, student in dict.fromkeys((images, student) for images, student, _ in cells):
         arms = [cells.get((images, student, epochs), {}).get("stkd", {}) for epochs in lengths]
-        columns = [_interval(arm["top1"].get("paired")) if arm else "" for arm in arms]
+        pairs = [arm["top1"].get("paired") if arm else None for arm in arms]
+        columns = [_interval(pair) + (" *" if pair and pair["p_corrected"] < LEVEL else "") for pair in pairs]
         lines.append(f"| {student}, {images} | {' | '.join(columns)} |")
     return "\n".join(lines)
 

@@ -89,6 +89,14 @@ def test_picture_of_the_ablations_is_that_of_the_result_files() -> None:
     assert script("ablations").draw() == drawn, "run python benchmarks/ablations.py"
 
 
+def test_picture_of_the_study_is_that_of_its_result_file() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    drawn = (ROOT / "docs" / "study.svg").read_text(encoding="utf-8")
+    if f"Matplotlib v{matplotlib.__version__}," not in drawn:
+        pytest.skip("drawn by another version of matplotlib")
+    assert script("study_picture").draw() == drawn, "run python benchmarks/study_picture.py"
+
+
 def test_results_say_which_files_were_made_from_uncommitted_changes() -> None:
     _, _, listed = (ROOT / "results" / "README.md").read_text().partition("## Made from uncommitted changes")
     dirty = {file.name for file in (ROOT / "results").glob("*.json") if '-dirty"' in file.read_text()}
