@@ -53,6 +53,10 @@ class DataOptions:
     label_noise: float = _opt(0.0, "share of the training labels that are made wrong, to see what that does")
     split_seed: int = _opt(0, "seed of every split that is drawn")
     augment: Literal["auto", "none"] = _opt("auto", "crops and flips that suit the data set, or none")
+    auto_augment: Literal["none", "randaugment", "trivialaugment"] = _opt(
+        "none", "operations on each image after that, with torchvision's ranges"
+    )
+    erasing: Literal["none", "cutout", "random"] = _opt("none", "a square, or of half of the images a box, is erased")
     data_seed: int | None = _opt(None, "seed of order, crops and virtual samples (default: the run's seed)")
     drop_last: bool = _opt(False, "leave out the images of an epoch that do not fill a batch, as many protocols do")
     sample_epochs: int | None = _opt(None, "repeat the samples of this many epochs (default: every epoch has new ones)")

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..core.errors import StkdError
+from .apply_operations import apply_operations
 from .augment import resized_boxes, shifted
 from .base import Augment, ImageFiles
 from .broken_files import broken_files
@@ -49,6 +50,7 @@ class FileStream:
         workers: Processes; 0 decodes in this one.
         pin: Put batches into pinned memory, for a GPU.
         pictures: What to take random-resized-crops from instead of the files.
+        fill: Value of each channel where an image is erased.
     """
 
     def __init__(
@@ -62,14 +64,15 @@ class FileStream:
         workers: int,
         pin: bool,
         pictures: Pictures | None = None,
+        fill: Sequence[int] = (),
     ) -> None:
-        self.dataset = _Planned(files, labels, augmentation, plan, pictures)
+        self.dataset = _Planned(files, labels, augmentation, plan, pictures, fill)
         self.steps, self.workers, self.pin = steps, workers, pin
         self._coming: Key | None = None
         self._batches: Iterator[tuple[Tensor, Broken]] = iter(())
 
     def take(self, epoch: int, step: int) -> Tensor:
-        """Images uint8 (B, S, S, C), cropped, resized and mirrored as planned.
+        """Images uint8 (B, S, S, C), cropped, resized, mirrored and changed as planned.
 
         Raises:
             StkdError: A file is missing or broken, and such files are not passed over.
@@ -134,9 +137,10 @@ class _Planned(Dataset[tuple[Tensor, Broken]]):
         augmentation: Augment,
         plan: Callable[..., EpochPlan],
         pictures: Pictures | None,
+        fill: Sequence[int],
     ) -> None:
         self.files, self.labels, self.augmentation, self.plan = files, labels, augmentation, plan
-        self.pictures = pictures
+        self.pictures, self.fill = pictures, fill
         self._current: EpochPlan | None = None
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Broken]:
@@ -153,6 +157,7 @@ class _Planned(Dataset[tuple[Tensor, Broken]]):
                 return images[:0], broken
         if self.augmentation != "resized":
             images = shifted(images, torch.arange(len(images)), self.augmentation, plan.crop, plan.flip)
+        apply_operations(images, plan.drawn, self.fill)
         return images, broken
 
     def _first_readable(self, position: int, show: Callable[[int], Tensor], broken: Broken) -> Tensor | None:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..mixing import Mix, Parts, blend, mix_images, mix_labels
+from .apply_operations import apply_operations
 from .augment import resized_crop, shifted, shifts
 from .base import Augment, DataSet, ImageFiles, Split
 from .batch_buffers import BatchMemory
 from .device_batches import virtual
 from .file_stream import FileStream, centred
+from .operations import NOTHING, Operations
 from .pictures import pictures_of
 from .plan import StepPlan, joined, plan_epoch, steps_per_epoch
 
@@ -70,6 +72,7 @@ class TrainLoader:
         cycle: Number of epochs after which the batches repeat; None if they never do.
         drop_last: Leave out the images of an epoch that do not fill a batch, instead of filling it.
         mixed_epochs: Number of the first epoch whose images stay real; None mixes in all.
+        operations: What may happen to an image after crop and flip.
 
     Attributes:
         at_once: Batches that are made together.
@@ -91,6 +94,7 @@ class TrainLoader:
         cycle: int | None = None,
         drop_last: bool = False,
         mixed_epochs: int | None = None,
+        operations: Operations = NOTHING,
     ) -> None:
         self.batch_size = batch_size
         self.mix = mix
@@ -110,7 +114,9 @@ class TrainLoader:
             cycle=cycle,
             drop_last=drop_last,
             mixed_epochs=mixed_epochs,
+            operations=operations,
         )
+        self._fill = [round(255 * mean) for mean in data.mean]
         images = data.train.images
         files = images if isinstance(images, ImageFiles) else data.train.decoded if augmentation == "resized" else None
         warm = files is None and device.type == "cpu"
@@ -128,6 +134,7 @@ class TrainLoader:
                 workers=workers,
                 pin=device.type == "cuda",
                 pictures=pictures,
+                fill=self._fill,
             )
         elif not isinstance(images, ImageFiles):
             self._images = torch.from_numpy(_channels_last(images)).to(device)
@@ -179,7 +186,7 @@ class TrainLoader:
             pixels = self._pixels(step) if pixels is None else pixels
             cut, lam = mix_images(pixels.permute(0, 3, 1, 2), parts)
             images = self._normalised(cut.permute(0, 2, 3, 1))
-        elif self._fused:
+        elif self._fused and not step.drawn:
             images, lam = self._from_set(step, index, parts.index, parts.lam, self._normalised.affine), parts.lam
             images = images.permute(0, 3, 1, 2)
         else:
@@ -193,6 +200,15 @@ class TrainLoader:
         """Augmented images (B, H, W, C): uint8, or float32 on a GPU or where crops of a set in memory are resized."""
         if self._images is None:
             return self._files.take(step.epoch, step.step).to(self.device, non_blocking=True)
+        pixels = self._cropped(step)
+        if step.drawn:
+            pixels = pixels if pixels.dtype == torch.uint8 else pixels.round().to(torch.uint8)
+            apply_operations(pixels, step.drawn, self._fill)
+        return pixels
+
+    def _cropped(self, step: StepPlan) -> Tensor:
+        """As `_pixels`, of a set in memory, without operations."""
+        assert self._images is not None
         index = step.index.to(self.device, non_blocking=True)
         if self._fused:
             own, one = torch.arange(len(index), device=self.device)[:, None], torch.ones(1, device=self.device)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ..mixing import Mix, Parts, draw
+from .operations import NOTHING, Drawn, Operations
 
 __all__ = ["EpochPlan", "StepPlan", "joined", "keyed_rng", "plan_epoch", "steps_per_epoch"]
 
 # One stream of random numbers for each purpose, so that changing one leaves the others as they were.
-_ORDER, _CROP, _MIX = 0, 1, 2
+_ORDER, _CROP, _MIX, _OPERATIONS = 0, 1, 2, 3
 
 
 def keyed_rng(*key: int) -> np.random.Generator:
@@ -29,7 +30,7 @@ def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool = False) ->
 
 @dataclass(frozen=True)
 class StepPlan:
-    """One step: which images, how each is cropped and flipped, how they are mixed.
+    """One step: which images, how each is cropped, flipped and changed, how they are mixed.
 
     Attributes:
         index: int64 (B,), positions in the data set.
@@ -38,6 +39,7 @@ class StepPlan:
         parts: Partners and weights of the virtual samples.
         real: Rows that stay real; they come first.
         epoch, step: Which batch of the run it is, both from 0.
+        drawn: What happens to consecutive images after crop and flip, B together; empty where nothing does.
     """
 
     index: Tensor
@@ -47,12 +49,13 @@ class StepPlan:
     real: int
     epoch: int
     step: int
+    drawn: tuple[Drawn, ...] = ()
 
 
 def joined(steps: Sequence[StepPlan]) -> StepPlan:
     """The images of several steps as those of one step; its mixing, epoch and number are the first's."""
     index, crop, flip = (torch.cat(t) for t in zip(*((s.index, s.crop, s.flip) for s in steps), strict=True))
-    return replace(steps[0], index=index, crop=crop, flip=flip)
+    return replace(steps[0], index=index, crop=crop, flip=flip, drawn=tuple(d for s in steps for d in s.drawn))
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class EpochPlan:
         epoch: Number of the epoch.
         mix: How virtual samples are made.
         order, crop, flip: As in `StepPlan`, a row for each step.
+        operations: What may happen to an image after crop and flip.
     """
 
     seed: int
@@ -73,6 +77,7 @@ class EpochPlan:
     order: Tensor
     crop: Tensor
     flip: Tensor
+    operations: Operations = NOTHING
 
     def __len__(self) -> int:
         return len(self.order)
@@ -81,7 +86,11 @@ class EpochPlan:
         rng = keyed_rng(self.seed, self.drawn, _MIX, step)
         size = self.order.shape[1]
         parts, real = draw(self.mix, size, rng), self.mix.real_rows(size)
-        return StepPlan(self.order[step], self.crop[step], self.flip[step], parts, real, self.epoch, step)
+        plan = StepPlan(self.order[step], self.crop[step], self.flip[step], parts, real, self.epoch, step)
+        if not self.operations.active:
+            return plan
+        rng = keyed_rng(self.seed, self.drawn, _OPERATIONS, step)
+        return replace(plan, drawn=(self.operations.draw(size, rng),))
 
 
 def plan_epoch(
@@ -94,6 +103,7 @@ def plan_epoch(
     cycle: int | None = None,
     drop_last: bool = False,
     mixed_epochs: int | None = None,
+    operations: Operations = NOTHING,
 ) -> EpochPlan:
     """Draw an epoch.
 
@@ -108,6 +118,7 @@ def plan_epoch(
         cycle: Number of epochs after which they repeat; None if they never do.
         drop_last: Leave out the images that do not fill a batch, instead of filling it.
         mixed_epochs: Number of the first epoch whose images stay real; None mixes in all.
+        operations: What may happen to an image after crop and flip.
     """
     if mixed_epochs is not None and epoch >= mixed_epochs:
         mix = Mix(kind="none", instances=1)
@@ -117,4 +128,5 @@ def plan_epoch(
     rng = keyed_rng(seed, drawn, _CROP)
     crop = rng.random((steps, size, 4), dtype=np.float32)
     flip = rng.random((steps, size)) < 0.5
-    return EpochPlan(seed, drawn, epoch, mix, *(torch.from_numpy(t) for t in (order, crop, flip)))
+    tables = torch.from_numpy(order), torch.from_numpy(crop), torch.from_numpy(flip)
+    return EpochPlan(seed, drawn, epoch, mix, *tables, operations)

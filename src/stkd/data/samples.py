@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..core.config import RunConfig
@@ -10,6 +10,7 @@ from ..core.errors import StkdError
 from ..mixing import Mix
 from .base import Augment, DataSet
 from .loader import TrainLoader
+from .operations import Operations
 
 if TYPE_CHECKING:  # a page and a prediction open data too, and need none of Fabric
     from ..core.fabric import Fabric
@@ -32,6 +33,7 @@ def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> T
         cycle=config.sample_epochs,
         drop_last=config.drop_last,
         mixed_epochs=mix.mixed_epochs(config.epochs),
+        operations=_operations(config),
     )
 
 
@@ -46,7 +48,7 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         raise StkdError(
             "a cache holds as many rows of each step, and with --mix-until --beside they change; leave out one"
         )
-    mixing = dataclasses.asdict(mix)
+    mixing = asdict(mix)
     del mixing["until"]
     if not mix.largest_first:
         del mixing["largest_first"]  # caches that were written without it stay good
@@ -55,6 +57,7 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         "data": data.fingerprint,
         "normalisation": [list(data.mean), list(data.std)],
         "augmentation": _augmentation(config, data),
+        **{name: value for name, value in asdict(_operations(config)).items() if value != "none"},
         "mix": mixing.pop("kind"),
         **mixing,
         **({"mix_until": f"{mix.until:g} of {config.epochs} epochs"} if mixed else {}),
@@ -67,6 +70,10 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
 def describe_images(data: DataSet) -> str:
     """The training images in words, for messages and records."""
     return f"{len(data.train):,} training images of {data.name}, {data.size} x {data.size} pixels"
+
+
+def _operations(config: RunConfig) -> Operations:
+    return Operations(config.auto_augment, config.erasing)
 
 
 def _augmentation(config: RunConfig, data: DataSet) -> Augment:

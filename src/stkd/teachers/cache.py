@@ -90,12 +90,20 @@ class Header:
         Raises:
             StkdError: It is not; names the first thing that differs.
         """
-        here, there = ({**h.samples, **dataclasses.asdict(h)} for h in (self, other))
-        for name in here:
-            if name not in _NOT_COMPARED and here[name] != there.get(name):
+        here, there = (_compared(header) for header in (self, other))
+        for name in {**here, **there}:
+            if name not in _NOT_COMPARED and here.get(name) != there.get(name):
                 made, asked = _difference(name, self, other)
                 raise StkdError(f"{folder} was made with {made}, here {asked}; give the same, or make another cache")
 
+
+def _compared(header: Header) -> dict[str, Any]:
+    said = {**header.samples, **dataclasses.asdict(header)}
+    return {**said, **{name: value for name, value in _UNSAID.items() if name not in said}}
+
+
+_UNSAID = {"mix_until": "all epochs", "largest_first": False, "auto_augment": "none", "erasing": "none"}
+"""What a cache does not say where it is as it was before there was a choice."""
 
 _NOT_COMPARED = ("samples", "epochs", "teacher_name", "images")
 
@@ -117,7 +125,7 @@ _LABELS = {
 
 def _difference(name: str, made: Header, asked: Header) -> tuple[str, str]:
     """What a cache was made with and what is asked for, in words, where they differ in something."""
-    before, now = ({**h.samples, **dataclasses.asdict(h)}.get(name) for h in (made, asked))
+    before, now = (_compared(header).get(name) for header in (made, asked))
     if name == "data":
         other = f"it is {asked.images}"
         if made.images == asked.images:

@@ -37,6 +37,7 @@ def milliseconds_by_part(step: Step, loader: TrainLoader, steps: int) -> dict[st
     places = [
         (loading, "shifted", "augment"),
         (loading, "resized_crop", "augment"),
+        (loading, "apply_operations", "augment"),
         (loading, "blend", "mix"),
         (loading, "mix_images", "mix"),
         (loading, "mix_labels", "mix"),

@@ -24,7 +24,7 @@ __all__ = ["Cell", "Grid", "Task", "grid_of"]
 # validation split, and runs on the same device.
 _OF_DATA = (
     *("labels", "image_size", "crop_pct", "interpolation", "nested", "skip_bad"),
-    *("val_fraction", "split_seed", "augment", "workers", "accelerator", "plugin"),
+    *("val_fraction", "split_seed", "augment", "auto_augment", "erasing", "workers", "accelerator", "plugin"),
 )
 
 
