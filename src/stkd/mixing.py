@@ -7,7 +7,7 @@ are apart, so that a virtual sample is a pure function of (data, seed, epoch, st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,6 +34,7 @@ class Mix:
         beside: Keep the whole real batch beside the virtual one (twice as many rows).
         largest_first: A sample's own image gets the largest of its weights.
         until: Share of the epochs in which images are mixed; in those after it they stay real.
+        strong: Every row comes a second time, made alike of strongly changed views of the same images.
 
     Raises:
         StkdError: A number is out of range.
@@ -47,6 +48,7 @@ class Mix:
     beside: bool = False
     largest_first: bool = False
     until: float = 1.0
+    strong: bool = False
 
     def __post_init__(self) -> None:
         if self.instances < 1:
@@ -59,6 +61,8 @@ class Mix:
             raise StkdError(f"mix_until is a share of the run, from 0 to 1, got {self.until}")
         if self.beside and self.real:
             raise StkdError("real samples are either a share of the batch or beside it; give one of the two")
+        if self.strong and (self.real or self.beside):
+            raise StkdError("where each image is strongly changed too, all rows are mixed or none; leave out real rows")
 
     @property
     def active(self) -> bool:
@@ -71,11 +75,13 @@ class Mix:
 
     def rows(self, batch_size: int) -> int:
         """Rows of a batch, real and virtual."""
-        return 2 * batch_size if self.beside and self.active else batch_size
+        return 2 * batch_size if self.strong or (self.beside and self.active) else batch_size
 
     def real_rows(self, batch_size: int) -> int:
         """Rows of a batch that stay real; they come first."""
-        return batch_size if self.beside or not self.active else round(self.real * batch_size)
+        if not self.active:
+            return self.rows(batch_size)
+        return batch_size if self.beside else round(self.real * batch_size)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class Parts:
 
     Attributes:
         index: int64 (R, K), positions in the real batch of the K images of each row; column 0 is the row's own image.
+            Strong views stand behind the B images, at B to 2B.
         lam: float32 (R, K), their weights; each row sums to 1.
         boxes: float32 (R, K - 1, 4), (y0, x0, y1, x1) as shares of height and width that the images 2..K are pasted
             into (CutMix), else None.
@@ -97,6 +104,11 @@ class Parts:
         """The same parts on another device."""
         boxes = None if self.boxes is None else self.boxes.to(device, non_blocking=True)
         return Parts(self.index.to(device, non_blocking=True), self.lam.to(device, non_blocking=True), boxes)
+
+    def twice(self, images: int) -> Parts:
+        """The same rows, and once more of the images that stand behind so many."""
+        boxes = None if self.boxes is None else torch.cat([self.boxes, self.boxes])
+        return Parts(torch.cat([self.index, self.index + images]), torch.cat([self.lam, self.lam]), boxes)
 
     def rows(self, rows: slice) -> Parts:
         """Some of the rows."""
@@ -112,8 +124,11 @@ def draw(mix: Mix, batch_size: int, rng: np.random.Generator) -> Parts:
         rng: Keyed generator; the same generator state gives the same parts.
 
     Returns:
-        Parts of R rows: R = B, or 2B with real and virtual samples side by side (real ones first).
+        Parts of R rows: R = B, or 2B with real and virtual samples side by side (real ones first), or with a strong
+        view (which comes last).
     """
+    if mix.strong:
+        return draw(replace(mix, strong=False), batch_size, rng).twice(batch_size)
     own = np.arange(batch_size)
     if not mix.active:
         return Parts(torch.from_numpy(own[:, None]), torch.ones(batch_size, 1))

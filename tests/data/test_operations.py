@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 
 from stkd.data import DataSet, ImageFiles, Split
 from stkd.data.apply_operations import apply_operations, operated
+from stkd.data.augment import shifted
 from stkd.data.loader import Batch, TrainLoader
 from stkd.data.operations import NOTHING, STRONG, AutoAugment, Drawn, Erasing, Operations, boxes, chosen
 from stkd.data.plan import plan_epoch
@@ -249,3 +250,48 @@ def test_erased_pixels_are_the_mean() -> None:
     batch = next(loader(memory(), mix=Mix("none", 1), operations=Operations(erasing="cutout")).epoch(0))
     close = (batch.images.abs() < 0.51 / 255 / 0.2).all(1)
     assert bool((close.flatten(1).sum(1) >= 9).all())
+
+
+# A strong view beside the usual one.
+
+
+@pytest.mark.parametrize("mix", [Mix("none", 1, strong=True), Mix(strong=True), Mix("cutmix", 3, strong=True)])
+@pytest.mark.parametrize("operations", [NOTHING, BOTH])
+def test_a_strong_view_is_the_second_half_of_a_batch(mix: Mix, operations: Operations) -> None:
+    """The first half is the batch without it; partners, weights and labels are the same in both."""
+    two, one = (loader(memory(), mix=m, operations=operations) for m in (mix, dataclasses.replace(mix, strong=False)))
+    for both, usual in zip(two.epoch(1), one.epoch(1), strict=True):
+        assert (len(both.images), both.strong, len(usual.images), usual.strong) == (16, 8, 8, 0)
+        assert torch.equal(both.images[:8], usual.images)
+        assert not torch.equal(both.images[8:], usual.images)
+        assert torch.equal(both.targets[:8], usual.targets)
+        assert torch.equal(both.index, torch.cat([usual.index, usual.index]))
+        if mix.kind != "cutmix":  # where the pixels that a box covers are counted
+            assert torch.equal(both.targets[8:], usual.targets)
+        assert both.real == (0 if mix.active else 16)
+
+
+def test_a_strong_view_is_drawn_apart() -> None:
+    """Its crop and flip are its own, and its operations are those of `STRONG`."""
+    data = memory()
+    batch = next(loader(data, mix=Mix("none", 1, strong=True), operations=NOTHING).epoch(0))
+    plan = plan_epoch(30, 8, Mix("none", 1, strong=True), seed=5, epoch=0)[0]
+    assert plan.drawn[1].operations == STRONG
+    assert not plan.drawn[0].operations.active
+    assert not torch.equal(plan.crop[:8], plan.crop[8:])
+    images = torch.from_numpy(np.asarray(data.train.images)).permute(0, 2, 3, 1).contiguous()
+    strong = shifted(images, plan.index[8:], "crop4", plan.crop[8:], plan.flip[8:])
+    apply_operations(strong, [plan.drawn[1]], [round(255 * mean) for mean in data.mean])
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+    torch.testing.assert_close(batch.images[8:].permute(0, 2, 3, 1), (strong / 255 - mean) / std)
+
+
+def test_a_strong_view_of_files_and_of_two_processes(streamed: DataSet) -> None:
+    options: dict[str, Any] = {"mix": Mix(strong=True), "operations": NOTHING, "batch_size": 7}
+    whole = list(loader(memory(), **options).epoch(2))
+    assert all(map(same, whole, loader(streamed, workers=2, **options).epoch(2)))
+    ranks = [loader(memory(), rank=rank, world=2, **options).epoch(2) for rank in (0, 1)]
+    for batch, *parts in zip(whole, *ranks, strict=True):
+        assert [(len(part.images), part.strong) for part in parts] == [(7, 3), (7, 4)]
+        for rank, part in enumerate(parts):
+            torch.testing.assert_close(part.images, batch.images[rank::2])

@@ -34,13 +34,14 @@ class Batch:
     """What teacher and student see in one step.
 
     Attributes:
-        images: float32 (R, C, H, W), normalised virtual samples (channels last in memory).
+        images: float32 (R, C, H, W), normalised virtual samples (channels last in memory). With a strong view R is 2B.
         targets: float32 (R, num_classes), mixed labels.
-        labels: int64 (B,), labels of the real images behind the rows.
-        index: int64 (B,), positions of those images in the data set.
+        labels: int64 (B,), labels of the real images behind the rows; with a strong view (2B,), each twice.
+        index: int64 (B,), positions of those images in the data set; with a strong view (2B,), each twice.
         parts: Which of the B images make up each row, and with which weights.
         real: Rows that show one real image each; they come first.
         epoch, step: Which batch of the run it is, both from 0.
+        strong: Rows that show strong views; they come last, in the order of the rows before them.
     """
 
     images: Tensor
@@ -51,6 +52,7 @@ class Batch:
     real: int
     epoch: int
     step: int
+    strong: int = 0
 
 
 class TrainLoader:
@@ -176,10 +178,11 @@ class TrainLoader:
         """The batch of a step, of pixels that `_pixels` gave before or gives now."""
         index = step.index.to(self.device, non_blocking=True)
         real, parts = step.real, step.parts
+        weak = len(parts.index) // 2 if self.mix.strong else len(parts.index)
         if self.world > 1:
             # The whole batch is made everywhere, since partners may lie in another process's rows.
             parts = parts.rows(slice(self.rank, None, self.world))
-            real = len(range(self.rank, real, self.world))
+            real, weak = (len(range(self.rank, rows, self.world)) for rows in (real, weak))
         parts = parts.to(self.device)
         labels = self.labels[index]
         if parts.boxes is not None:
@@ -194,7 +197,8 @@ class TrainLoader:
             images, lam = self._normalised(pixels, parts.index, parts.lam), parts.lam
         targets = mix_labels(labels, parts.index, lam, self.num_classes)
         parts = Parts(parts.index, lam, parts.boxes)
-        return Batch(images, targets, labels, index, parts, real, step.epoch, step.step)
+        strong = len(images) - weak
+        return Batch(images, targets, labels, index, parts, real, step.epoch, step.step, strong)
 
     def _pixels(self, step: StepPlan) -> Tensor:
         """Augmented images (B, H, W, C): uint8, or float32 on a GPU or where crops of a set in memory are resized."""

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ..mixing import Mix, Parts, draw
-from .operations import NOTHING, Drawn, Operations
+from .operations import NOTHING, STRONG, Drawn, Operations
 
 __all__ = ["EpochPlan", "StepPlan", "joined", "keyed_rng", "plan_epoch", "steps_per_epoch"]
 
 # One stream of random numbers for each purpose, so that changing one leaves the others as they were.
-_ORDER, _CROP, _MIX, _OPERATIONS = 0, 1, 2, 3
+_ORDER, _CROP, _MIX, _OPERATIONS, _STRONG = 0, 1, 2, 3, 4
 
 
 def keyed_rng(*key: int) -> np.random.Generator:
@@ -31,6 +31,8 @@ def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool = False) ->
 @dataclass(frozen=True)
 class StepPlan:
     """One step: which images, how each is cropped, flipped and changed, how they are mixed.
+
+    With a strong view every image comes twice, B later with a crop, a flip and operations of that view.
 
     Attributes:
         index: int64 (B,), positions in the data set.
@@ -83,14 +85,27 @@ class EpochPlan:
         return len(self.order)
 
     def __getitem__(self, step: int) -> StepPlan:
-        rng = keyed_rng(self.seed, self.drawn, _MIX, step)
+        def rng(stream: int) -> np.random.Generator:
+            return keyed_rng(self.seed, self.drawn, stream, step)
+
         size = self.order.shape[1]
-        parts, real = draw(self.mix, size, rng), self.mix.real_rows(size)
+        parts, real = draw(self.mix, size, rng(_MIX)), self.mix.real_rows(size)
         plan = StepPlan(self.order[step], self.crop[step], self.flip[step], parts, real, self.epoch, step)
-        if not self.operations.active:
-            return plan
-        rng = keyed_rng(self.seed, self.drawn, _OPERATIONS, step)
-        return replace(plan, drawn=(self.operations.draw(size, rng),))
+        if self.operations.active or self.mix.strong:
+            plan = replace(plan, drawn=(self.operations.draw(size, rng(_OPERATIONS)),))
+        return _with_strong_view(plan, rng(_STRONG)) if self.mix.strong else plan
+
+
+def _with_strong_view(plan: StepPlan, rng: np.random.Generator) -> StepPlan:
+    size = len(plan.index)
+    crop, flip = rng.random((size, 4), dtype=np.float32), rng.random(size) < 0.5
+    return replace(
+        plan,
+        index=torch.cat([plan.index, plan.index]),
+        crop=torch.cat([plan.crop, torch.from_numpy(crop)]),
+        flip=torch.cat([plan.flip, torch.from_numpy(flip)]),
+        drawn=(*plan.drawn, STRONG.draw(size, rng)),
+    )
 
 
 def plan_epoch(
@@ -121,7 +136,7 @@ def plan_epoch(
         operations: What may happen to an image after crop and flip.
     """
     if mixed_epochs is not None and epoch >= mixed_epochs:
-        mix = Mix(kind="none", instances=1)
+        mix = Mix(kind="none", instances=1, strong=mix.strong)
     drawn = epoch if cycle is None else epoch % cycle
     steps, size = steps_per_epoch(images, batch_size, drop_last=drop_last), min(batch_size, images)
     order = np.resize(keyed_rng(seed, drawn, _ORDER).permutation(images), (steps, size))

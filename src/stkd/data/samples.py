@@ -50,8 +50,9 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         )
     mixing = asdict(mix)
     del mixing["until"]
-    if not mix.largest_first:
-        del mixing["largest_first"]  # caches that were written without it stay good
+    for name in ("largest_first", "strong"):
+        if not mixing[name]:
+            del mixing[name]  # caches that were written without it stay good
     full = len(data.train) % config.batch_size == 0  # then nothing is dropped, whether asked for or not
     return {
         "data": data.fingerprint,

@@ -66,7 +66,7 @@ def virtual_examples(
         As of `disagreements`; "truth" is the mixed label.
     """
     mix = mix if mix.active else Mix()
-    mix = dataclasses.replace(mix, per_sample=True, real=0.0, beside=False)
+    mix = dataclasses.replace(mix, per_sample=True, real=0.0, beside=False, strong=False)
     rng = np.random.default_rng(_SEED)
     positions = rng.choice(len(split), size=min(_COUNT, len(split)), replace=False).tolist()
     labels = torch.from_numpy(split.labels[positions].copy())

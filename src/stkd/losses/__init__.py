@@ -29,7 +29,7 @@ from .ft import ft
 from .inter_instance import inter_instance
 from .kd import kd
 from .ldrld import ldrld
-from .mlkd import mlkd_batch, mlkd_class
+from .mlkd import mlkd_batch, mlkd_class, mlkd_masks
 from .nkd import nkd
 from .nst import nst
 from .ofd import ofd
@@ -62,6 +62,7 @@ __all__ = [
     "ldrld",
     "mlkd_batch",
     "mlkd_class",
+    "mlkd_masks",
     "mse",
     "nkd",
     "nst",

@@ -29,6 +29,8 @@ class Combined(Method):
         super().__post_init__()
         if any(part.preparation > 0 for part in self.parts):
             raise StkdError("methods of two stages cannot be combined with others; run them alone")
+        if self.remembers_images and self.mix.strong:
+            raise StkdError("a method that keeps a memory of each image goes with no other that shows it twice")
 
     @property
     def uses_teacher(self) -> bool:
@@ -52,7 +54,8 @@ class Combined(Method):
 
     @property
     def mix(self) -> Mix:  # type: ignore[override]
-        return next((part.mix for part in self.parts if part.mix.active), REAL)
+        mix = next((part.mix for part in self.parts if part.mix.active), REAL)
+        return replace(mix, strong=any(part.mix.strong for part in self.parts))
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]

@@ -11,7 +11,7 @@ import yaml
 
 from ..core.errors import StkdError, unknown
 from ..mixing import Mix
-from .base import Method, methods
+from .base import REAL, Method, methods
 from .combined import Combined
 
 __all__ = ["parse", "resolve_mix"]
@@ -77,12 +77,12 @@ def resolve_mix(method: Method, **asked: Any) -> Mix:
             raise StkdError(
                 f"{', '.join(useless)} set, but there are no virtual samples here; add --mix mixup or leave it out"
             )
-        return Mix(kind="none", instances=1)
+        return dataclasses.replace(REAL, strong=method.mix.strong)
     if "kind" in chosen and method.mix.kind == "none" and "instances" not in chosen:
         chosen["instances"] = Mix().instances
     mix = dataclasses.replace(method.mix, **chosen)
     if mix.instances == 1:
-        return Mix(kind="none", instances=1)
+        return dataclasses.replace(REAL, strong=mix.strong)
     if method.real_rows and not (mix.beside or mix.real):
         raise StkdError(
             "this method works on single images, and every row would be mixed; "

@@ -102,7 +102,13 @@ def _compared(header: Header) -> dict[str, Any]:
     return {**said, **{name: value for name, value in _UNSAID.items() if name not in said}}
 
 
-_UNSAID = {"mix_until": "all epochs", "largest_first": False, "auto_augment": "none", "erasing": "none"}
+_UNSAID = {
+    "mix_until": "all epochs",
+    "largest_first": False,
+    "strong": False,
+    "auto_augment": "none",
+    "erasing": "none",
+}
 """What a cache does not say where it is as it was before there was a choice."""
 
 _NOT_COMPARED = ("samples", "epochs", "teacher_name", "images")
@@ -119,6 +125,7 @@ _LABELS = {
     "precision": "the teacher's precision",
     "steps": "batches in an epoch:",
     "rows": "virtual samples in a batch:",
+    "strong": "strong views of the images:",
 }
 """Names of what differs, where they are not those of an option."""
 

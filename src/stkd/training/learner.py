@@ -218,7 +218,7 @@ class Learner:
                 name: len(split) for name in ("train", "val", "test") if (split := getattr(self.data, name)) is not None
             },
             "images_seen": state.images,
-            "teacher_passes": state.images * (1 + self.mix.beside) if live else 0,
+            "teacher_passes": state.images * self.mix.rows(1) if live else 0,
             "precision": self.fabric.strategy.precision.precision,
             "speed": student.engines,
             "lr": self.lr,

@@ -179,4 +179,5 @@ def common_mix(jobs: Sequence[Job]) -> Mix:
 
 
 def _words(mix: Mix) -> str:
-    return f"{mix.kind} of {mix.instances}" if mix.active else "no mixing"
+    words = f"{mix.kind} of {mix.instances}" if mix.active else "no mixing"
+    return f"{words}, with strong views" if mix.strong else words
