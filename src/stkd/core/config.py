@@ -220,6 +220,10 @@ class DistillConfig(RunConfig):
     teacher_shares: tuple[float, ...] | None = _opt(None, "weights of the teachers in that average")
     teacher_pretrained: bool = _opt(False, "use the published weights of a timm or torchvision teacher")
     teacher_classes: Path | None = _opt(None, "text file of the teacher's class names, one a line, by output")
+    teacher_probe: bool = _opt(
+        False,
+        "replace the teacher's head by a linear one fitted on the training images: for a teacher of other classes",
+    )
     teacher_mean: tuple[float, ...] | None = _opt(
         None, "mean of its normalisation, images scaled to 0..1 (default: its weights' own, else the data's)"
     )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ..core.errors import StkdError
 from ..core.files import disk_full, write_atomic
 from .checkpoints import COUNTER, Found, Role, find, find_any, named_classes, some
+from .heads import head_names
 from .registry import models
-from .taps import classifier
 from .weight_files import read_content
 
 __all__ = ["classes_in", "load", "read_state", "save"]
@@ -72,13 +72,17 @@ def load(
         StkdError: The file cannot be read, is of another model or of another number of classes, or holds NaN.
     """
     path = Path(path)
-    own, head = module.state_dict(), _head(module)
+    own, head = module.state_dict(), head_names(module)
     found, words = find(read_content(path), own, path, role=role, key=key, head=head if new_head else ())
     said = [words] if words else []
     state = {name: tensor for name, tensor in own.items() if name.endswith(COUNTER)} | found.state
     if rows and head and list(rows) != list(range(len(own[head[0]]))):
-        state |= {name: _rows(state[name], rows, own[name]) for name in head if name in state}
-        said.append(f"the head's rows are taken by the names of the classes, {sum(row >= 0 for row in rows)} of them")
+        taken = sum(row >= 0 for row in rows)
+        state |= {name: _rows(state[name], rows, own[name]) for name in head if name in state and taken}
+        state |= {name: own[name] for name in head if not taken}
+        said.append(
+            f"the head's rows are taken by the names of the classes, {taken} of them" if taken else "a new head"
+        )
     elif new_head and (fresh := [n for n in head if n not in state or state[n].shape != own[n].shape]):
         said.append(_new_head(fresh[0], own, state))
         state |= {name: own[name] for name in fresh}
@@ -127,16 +131,6 @@ def classes_in(path: str | Path) -> tuple[str, ...] | None:
     return None if path.suffix == ".safetensors" else named_classes(read_content(path))
 
 
-def _head(module: nn.Module) -> tuple[str, ...]:
-    """Names of the weights of a module's classifier; none where it has no linear one."""
-    try:
-        head = classifier(module)
-    except StkdError:
-        return ()
-    name = next(name for name, submodule in module.named_modules() if submodule is head)
-    return tuple(f"{name}.{kind}" if name else kind for kind in head.state_dict())
-
-
 def _new_head(weight: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
     if weight not in state:
         return f"the head {weight} is new, since the file has none"
@@ -157,8 +151,8 @@ def _check(
         raise StkdError(f"{path} does not fit the {kind}: names {' and '.join(wrong)}{_guess(found)}")
     differing = [name for name in own if own[name].shape != state[name].shape]
     if differing:
-        head = next((name for name in _head(module) if name.endswith("weight")), "")
-        if set(differing) <= set(_head(module)) and state[head].shape[1:] == own[head].shape[1:]:
+        head = next((name for name in head_names(module) if name.endswith("weight")), "")
+        if set(differing) <= set(head_names(module)) and state[head].shape[1:] == own[head].shape[1:]:
             raise StkdError(
                 f"the checkpoint {path} has {len(state[head])} classes, the model {len(own[head])} ({head}); "
                 + _FOR_THE_HEAD[role].format(count=len(state[head]))

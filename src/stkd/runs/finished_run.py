@@ -109,7 +109,7 @@ def open_run(
     with asking_for_plugin(path):
         config = read_config(path) if path.is_dir() else None
         module, info = load_model(path, model)
-        own = None if config is None or not with_teacher else _teacher_of(config, info, device)
+        own = None if config is None or not with_teacher else _teacher_of(config, path, info, device)
     if own is None and teacher is not None:
         own = open_model_for(teacher, info, device)
     return FinishedRun(path, config, module.to(device), info, own, device, data_spec)
@@ -145,13 +145,16 @@ def open_model_for(path: Path, data: DataSet | ModelInfo, device: torch.device) 
         return _Answering(load_teacher(None, path, data, device))
 
 
-def _teacher_of(config: TrainConfig | DistillConfig, info: ModelInfo, device: torch.device) -> nn.Module | None:
+def _teacher_of(
+    config: TrainConfig | DistillConfig, run: Path, info: ModelInfo, device: torch.device
+) -> nn.Module | None:
     if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
         return None
     gone = [str(p) for p in (config.teacher_weights, *(config.more_teachers or ())) if p is not None and not p.exists()]
     if gone:
         _log.warning("the teacher's weights %s are gone; without them there is the student alone", gone[0])
         return None
+    config = dataclasses.replace(config, out=run)  # it may have been moved since
     return _Answering(teacher_of(config, info, device))
 
 

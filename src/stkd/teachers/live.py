@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ from ..data.loader import Batch
 from ..models.files import ModelInfo
 from .classes import positions
 
-__all__ = ["LiveTeacher"]
+if TYPE_CHECKING:
+    from .probed import KeptHead
+
+__all__ = ["LiveTeacher", "digest_of"]
 
 
 class LiveTeacher:
@@ -32,6 +35,8 @@ class LiveTeacher:
     Attributes:
         runner: What runs preprocessed images in training: the module, or an engine that stands for it.
         class_map: int64 (C,), position of each class of the data among the model's; None where they are the same.
+        device: Where it runs.
+        head: The head that it was given in the place of its own, if any.
 
     Raises:
         StkdError: It does not know a class of the data set.
@@ -44,7 +49,8 @@ class LiveTeacher:
         data: DataSet | ModelInfo,
         device: torch.device | str = "cpu",
     ) -> None:
-        device = torch.device(device)
+        self.device = device = torch.device(device)
+        self.head: KeptHead | None = None
         order = positions(info.classes, data.classes)
         self.class_map = None if order is None else torch.tensor(order, device=device)
         if not len(info.mean) == len(info.std) == info.channels or min(info.std) <= 0:
@@ -93,19 +99,20 @@ class LiveTeacher:
         info = self.info
         resizing = {} if info.interpolation == "bilinear" else {"interpolation": info.interpolation}
         return fingerprint(
-            _digest(self.module), info.classes, info.channels, info.size, info.mean, info.std, **resizing
+            digest_of(self.module), info.classes, info.channels, info.size, info.mean, info.std, **resizing
         )
 
     def _mapped(self, logits: Tensor) -> Tensor:
         return logits if self.class_map is None else logits[:, self.class_map]
 
 
-def _digest(module: nn.Module) -> str:
-    """Of weights and statistics."""
+def digest_of(module: nn.Module, without: Collection[str] = ()) -> str:
+    """Of weights and statistics, but for those of some names."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        if name not in without:
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

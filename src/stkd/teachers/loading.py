@@ -20,8 +20,9 @@ from .classes import read_classes
 from .ensemble import Ensemble
 from .live import LiveTeacher
 from .normalisations import normalisation_of
+from .probed import give_probe
 
-__all__ = ["load_teacher", "teacher_of"]
+__all__ = ["load_teacher", "probe_as_asked", "teacher_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def load_teacher(
     std: tuple[float, ...] | None = None,
     size: int | None = None,
     options: Mapping[str, Any] | None = None,
+    new_head: bool = False,
 ) -> LiveTeacher:
     """A teacher by name and weights.
 
@@ -52,6 +54,7 @@ def load_teacher(
         classes: Text file of its class names, one a line, where its weights do not name them.
         mean, std, size: What it was trained with, where its weights do not say it and it is not the same as the data's.
         options: Keyword arguments of the model; None takes those that the weights name.
+        new_head: Give it a head of the data's classes with initial weights, whatever classes its own head is for.
 
     Raises:
         StkdError: Name or weights are missing or do not fit each other.
@@ -71,8 +74,10 @@ def load_teacher(
     if info is not None and info.model not in (name, recorded):
         raise StkdError(f"the teacher's weights are of {info.model}, not of {name}; give --teacher {info.model}")
     known = info if info is not None else published(name) if pretrained and file is None else None
-    named = weights.classes_in(file) if file is not None and info is None and classes is None else None
-    own = named or _classes(name, known, classes, data)
+    named = None
+    if file is not None and info is None and classes is None and not new_head:
+        named = weights.classes_in(file)
+    own = data.classes if new_head else named or _classes(name, known, classes, data)
     pixels = known if known is not None else data
     channels = len(pixels.mean)
     size = size or pixels.size
@@ -85,9 +90,10 @@ def load_teacher(
         options=options,
     )
     if file is not None:
-        weights.load(module, file, role="teacher", key=key)
+        rows = [-1] * len(own) if new_head else None
+        weights.load(module, file, role="teacher", key=key, new_head=new_head, rows=rows)
         if info is None:
-            _say_what_is_assumed(file, data, classes or named, mean or std)
+            _say_what_is_assumed(file, data, classes or named or new_head, mean or std)
     mean, std = mean or pixels.mean, std or pixels.std
     resizing = (known.crop_pct, known.interpolation) if known is not None else ()
     return LiveTeacher(module, ModelInfo(name, own, channels, size, mean, std, options, *resizing), data, device)
@@ -135,7 +141,7 @@ def _say_what_is_assumed(file: Path, data: DataSet | ModelInfo, classes: object,
 
 
 def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.device) -> LiveTeacher | Ensemble:
-    """The teacher, or the teachers, that a config names.
+    """The teacher, or the teachers, that a config names, each with a new head where that is asked for.
 
     Raises:
         StkdError: A name, weights or classes are missing or do not fit.
@@ -158,9 +164,25 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.d
             std=std,
             size=config.teacher_size,
             options=options,
+            new_head=config.teacher_probe,
         )
 
-    first = one(config.teacher, config.teacher_weights, config.teacher_options, config.teacher_weights_key)
-    if not config.more_teachers:
-        return first
-    return Ensemble([first, *(one(None, path) for path in config.more_teachers)], config.teacher_shares)
+    teachers = [one(config.teacher, config.teacher_weights, config.teacher_options, config.teacher_weights_key)]
+    teachers += [one(None, path) for path in config.more_teachers or ()]
+    if config.teacher_probe:
+        for place, teacher in enumerate(teachers):
+            probe_as_asked(config, teacher, data, place)
+    return Ensemble(teachers, config.teacher_shares) if len(teachers) > 1 else teachers[0]
+
+
+def probe_as_asked(config: DistillConfig, teacher: LiveTeacher, data: DataSet | ModelInfo, place: int = 0) -> None:
+    """Give a teacher the head that a config asks for.
+
+    Raises:
+        StkdError: It has no features, there are no labelled images, or the config asks for its own classes too.
+    """
+    if config.teacher_classes is not None:
+        raise StkdError("--teacher-probe takes the data's classes; leave out --teacher-classes")
+    folders = [config.out, *([config.teacher_cache] if config.teacher_cache is not None else [])]
+    changed = config.data_changed == "accept"
+    give_probe(teacher, data, folders=folders, place=place, data_may_differ=changed, workers=config.workers)

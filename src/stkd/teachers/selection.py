@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ from .cache import need_header
 from .cached import CachedTeacher
 from .ensemble import Ensemble
 from .live import LiveTeacher
-from .loading import teacher_of
+from .loading import probe_as_asked, teacher_of
 from .normalisations import normalisation_of
 
 __all__ = ["check_fit", "open_teacher"]
@@ -81,7 +82,9 @@ def _live(
         return teacher_of(config, data, device)
     if config.teacher_weights or config.more_teachers:
         raise StkdError("the teacher is given as a module; leave out teacher_weights and more_teachers")
-    check_fit(module, data, config.teacher_size)
+    if config.teacher_probe:
+        module = copy.deepcopy(module)  # the user's own keeps its head
+    check_fit(module, data, config.teacher_size, outputs=not config.teacher_probe)
     mean, std = normalisation_of(config)
     info = ModelInfo(
         config.teacher or "",
@@ -91,16 +94,20 @@ def _live(
         mean or data.mean,
         std or data.std,
     )
-    return LiveTeacher(module, info, data, device)
+    teacher = LiveTeacher(module, info, data, device)
+    if config.teacher_probe:
+        probe_as_asked(config, teacher, data)
+    return teacher
 
 
-def check_fit(module: nn.Module, data: DataSet, size: int | None = None) -> None:
+def check_fit(module: nn.Module, data: DataSet, size: int | None = None, *, outputs: bool = True) -> None:
     """See that a model made elsewhere fits the images and classes of a data set.
 
     Args:
         module: The model, on any device.
         data: The data set.
         size: Side in pixels of the images that it takes; None takes the data's.
+        outputs: Whether it must have an output for each class.
 
     Raises:
         StkdError: It does not take such images, or answers with another shape than (2, classes).
@@ -117,7 +124,7 @@ def check_fit(module: nn.Module, data: DataSet, size: int | None = None) -> None
         raise StkdError(f"{type(module).__name__} cannot take images {shape}: {' '.join(str(error).split())}") from None
     finally:
         module.train(mode)
-    if got != wanted:
+    if outputs and got != wanted:
         raise StkdError(
             f"{type(module).__name__} answers {shape} with {got}, not {wanted}; "
             f"give it {wanted[1]} outputs, one for each class of {data.name}"

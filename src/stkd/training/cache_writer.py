@@ -25,6 +25,7 @@ from ..core.locks import lock_folder
 from ..data import DataSet
 from ..data.samples import describe_images, describe_samples
 from ..teachers.cache import Header, pack, read_header, shard_file, write_header, write_shard
+from ..teachers.probed import keep_heads
 from .session import Job, Session, open_session
 from .session_check import check_session
 
@@ -85,6 +86,7 @@ def _complete(config: CacheConfig, header: Header, session: Session, progress: b
         _check_space(config.out, header, len(missing))
         _log.info("%s%s", _size_and_gain(config, header), _rest(header, missing))
         write_header(config.out, whole)
+        keep_heads(session.teacher, config.out)
         _write(config.out, header, missing, session, progress)
     return Cached(config.out, whole, len(missing))
 

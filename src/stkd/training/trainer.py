@@ -13,6 +13,7 @@ from ..core.processes import check_launch
 from ..data import DataSet
 from ..runs.directory import RunDirectory
 from ..runs.result import Result
+from ..teachers.probed import keep_heads
 from .learner import Diverged, Learner
 from .loop import train
 from .session import Job, Session, common_mix, open_session
@@ -58,6 +59,9 @@ def run_jobs(
         if todo:
             session = stack.enter_context(open_session([jobs[i] for i in todo], data=data, teacher=teacher))
             check_session(session, [runs[i].path for i in todo], notes=progress)
+            if session.fabric.is_global_zero:
+                for i in todo:
+                    keep_heads(session.teacher, runs[i].path)
             session.choose_engines()
             learners = _learners(session, [runs[i] for i in todo])
             told = None if on_epoch is None else lambda learner: on_epoch(learner.state.rows)
