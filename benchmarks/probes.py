@@ -1,11 +1,12 @@
 """A teacher of ImageNet's 1,000 classes on other images: by the names of its classes, and by a linear probe.
 
-    python benchmarks/probes.py --teacher hf/LITE2 --flowers FOLDER --tiny FOLDER --work DIR --result results/probes.json
+    python benchmarks/probes.py --teacher hf/LITE2 --flowers FOLDER --tiny FOLDER --work DIR \\
+                                --result results/probes.json
 
 LITE2 is a folder with EfficientNet-Lite 2 and its ImageNet weights, as timm saves models for the hub; `--flowers` has
 photos, one folder a class; `--tiny` is Tiny-ImageNet as published (or some of its classes), of which ten are taken:
-every n-th by WordNet id. Images are 64 pixels wide; the teacher is shown them as they are, and enlarged to the size that
-it was trained with. Accuracy on test images: of the flowers a fifth, drawn with three seeds; of Tiny-ImageNet the
+every n-th by WordNet id. Images are 64 pixels wide; the teacher is shown them as they are, and enlarged to the size
+that it was trained with. Accuracy on test images: of the flowers a fifth, drawn with three seeds; of Tiny-ImageNet the
 published validation images. About half an hour on two cores.
 """
 
