@@ -60,13 +60,13 @@ def train(model: str | nn.Module, data: Any, *, out: str | Path, method: str = "
         StkdError: An option, a file or a name is wrong.
     """
     name, opened = _data(data, TrainConfig, options)
-    named = {"model": _name(model), "data": name, "method": method, "out": out}
+    named = {"model": _name(model, "model"), "data": name, "method": method, "out": out}
     config = build(TrainConfig, checked(TrainConfig, {**options, **named}))
     return run_train(config, data=opened, model=_module(model))
 
 
 def distill(
-    teacher: str | nn.Module | None,
+    teacher: str | Path | nn.Module | None,
     student: str | nn.Module,
     data: Any,
     method: str = "stkd",
@@ -77,8 +77,8 @@ def distill(
     """Distil a teacher into a student.
 
     Args:
-        teacher: Model name (with `teacher_weights`), a run directory, or any trained module from images to logits, that
-            is given back as it was. None with `teacher_cache`.
+        teacher: Model name (with `teacher_weights`), a run directory, a file of weights, an ONNX file, or any trained
+            module from images to logits, that is given back as it was. None with `teacher_cache`.
         student: Model name or any module, which is trained in place.
         data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
         method: Method name, with options if wanted ("stkd:temperature=2").
@@ -89,13 +89,13 @@ def distill(
         StkdError: An option, a file or a name is wrong.
     """
     name, opened = _data(data, DistillConfig, options)
-    named = {"student": _name(student), "data": name, "method": method, "out": out}
+    named = {"student": _name(student, "student"), "data": name, "method": method, "out": out}
     config = build(DistillConfig, checked(DistillConfig, {**_options_of_teacher(teacher), **options, **named}))
     return run_distill(config, data=opened, student=_module(student), teacher=_module(teacher))
 
 
 def distill_many(
-    teacher: str | nn.Module | None,
+    teacher: str | Path | nn.Module | None,
     students: Mapping[str, Mapping[str, Any]],
     data: Any,
     method: str = "stkd",
@@ -126,7 +126,8 @@ def distill_many(
     """
     modules = {name: own["student"] for name, own in students.items() if isinstance(own.get("student"), nn.Module)}
     named = {
-        name: {**own, "student": _name(own["student"])} if "student" in own else own for name, own in students.items()
+        name: {**own, "student": _name(own["student"], "student")} if "student" in own else own
+        for name, own in students.items()
     }
     name, opened = _data(data, DistillConfig, options)
     common = {**_options_of_teacher(teacher), **options, "data": name, "method": method, "out": out}
@@ -135,7 +136,7 @@ def distill_many(
 
 
 def cache_teacher(
-    teacher: str | nn.Module, data: Any, method: str = "stkd", *, out: str | Path, **options: Any
+    teacher: str | Path | nn.Module | None, data: Any, method: str = "stkd", *, out: str | Path, **options: Any
 ) -> Cached:
     """Write a teacher's logits for the virtual samples of a run; `distill(None, ..., teacher_cache=out)` reads them.
 
@@ -155,7 +156,7 @@ def cache_teacher(
     return run_cache(config, data=opened, teacher=_module(teacher))
 
 
-def check(data: Any, teacher: str | nn.Module | None = None, *, full: bool = False, **options: Any) -> Report:
+def check(data: Any, teacher: str | Path | nn.Module | None = None, *, full: bool = False, **options: Any) -> Report:
     """Check images, teacher and budget, as every training does first.
 
     Args:
@@ -326,21 +327,43 @@ def _taught_by(config: DistillConfig, run: Path) -> DistillConfig:
     return dataclasses.replace(config, **own)
 
 
-def _options_of_teacher(teacher: str | nn.Module | None) -> dict[str, Any]:
-    """The options that name a teacher given as a model name, a run directory or a module."""
-    if isinstance(teacher, str) and Path(teacher).is_dir():
+def _options_of_teacher(teacher: str | Path | nn.Module | None) -> dict[str, Any]:
+    """The options that name a teacher given as a model name, a run directory, a file of weights or a module."""
+    if isinstance(teacher, Path) or (isinstance(teacher, str) and Path(teacher).exists()):
         return {"teacher_weights": teacher}
     return {} if teacher is None else {"teacher": _name(teacher)}
 
 
-def _name(model: str | nn.Module) -> str:
-    """What a config calls a model."""
-    return type(model).__name__ if isinstance(model, nn.Module) else model
+def _name(model: str | nn.Module, role: str = "teacher") -> str:
+    """What a config calls a model.
+
+    Raises:
+        StkdError: It is neither the name of a model nor a module.
+    """
+    if isinstance(model, nn.Module):
+        return type(model).__name__
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise StkdError(
+            f"the {role} is the class {model.__name__}; give a module that is made of it: {model.__name__}(...)"
+        )
+    if isinstance(model, Path) or (isinstance(model, str) and Path(model).exists() and _is_file_name(model)):
+        weights = "weights" if role == "model" else f"{role}_weights"
+        raise StkdError(
+            f"the {role} is the path {model}; give the name of a model or a module, and what it starts from as "
+            f"{weights}={str(model)!r}"
+        )
+    if not isinstance(model, str):
+        raise StkdError(f"the {role} must be the name of a model or a torch module, got a {type(model).__name__}")
+    return model
 
 
-def _module(model: str | nn.Module | None) -> nn.Module | None:
-    """The module that was given, None for a name."""
-    return None if isinstance(model, str) else model
+def _is_file_name(text: str) -> bool:
+    return "." in Path(text).name or Path(text).is_dir()
+
+
+def _module(model: str | Path | nn.Module | None) -> nn.Module | None:
+    """The module that was given, None for a name or a path."""
+    return model if isinstance(model, nn.Module) else None
 
 
 def _data(data: Any, config: type[RunConfig], options: Mapping[str, Any]) -> tuple[str, DataSet | None]:

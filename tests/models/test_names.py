@@ -21,9 +21,9 @@ from stkd.models.names import hub_folder, needs_hub
     ("name", "words"),
     [
         ("", "the name of a model is empty"),
-        ("teacher.onnx", "ONNX files are not supported yet"),
-        ("folder/Teacher.ONNX", "ONNX files are not supported yet"),
-        ("C:\\models\\teacher.onnx", "ONNX files are not supported yet"),
+        ("teacher.onnx", "an ONNX file is given by itself, --teacher-weights FILE"),
+        ("folder/Teacher.ONNX", "an ONNX file is given by itself, --teacher-weights FILE"),
+        ("C:\\models\\teacher.onnx", "an ONNX file is given by itself, --teacher-weights FILE"),
         ("runs/a/student.safetensors", "it is a file of weights"),
         ("resnet.pth", "it is a file of weights"),
         ("hf/nothing", "neither OWNER/NAME nor a folder"),
@@ -45,7 +45,7 @@ def test_onnx_teacher_is_one_line(tmp_path: Path, stkd: Any) -> None:
         *("--teacher-classes", tmp_path / "names.txt", "--student", "cnn2", "--out", tmp_path / "run"),
     )
     assert answer.code == 2
-    assert "ONNX files are not supported yet" in answer.err
+    assert "an ONNX file is given by itself, --teacher-weights FILE" in answer.err
     assert answer.err.count("\n") == 1
 
 

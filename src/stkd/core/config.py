@@ -220,6 +220,9 @@ class DistillConfig(RunConfig):
     teacher_shares: tuple[float, ...] | None = _opt(None, "weights of the teachers in that average")
     teacher_pretrained: bool = _opt(False, "use the published weights of a timm or torchvision teacher")
     teacher_classes: Path | None = _opt(None, "text file of the teacher's class names, one a line, by output")
+    teacher_class_map: Path | None = _opt(
+        None, "text file of lines 'class,teacher class', where names and WordNet ids do not tell which is which"
+    )
     teacher_probe: bool = _opt(
         False,
         "replace the teacher's head by a linear one fitted on the training images: for a teacher of other classes",

@@ -148,6 +148,7 @@ _METAVAR = {
     "teacher_weights_key": "KEY",
     "student_weights_key": "KEY",
     "teacher_classes": "FILE",
+    "teacher_class_map": "FILE",
     "teacher_cache": "DIR",
     "plugin": "FILE",
     "class_weights": "balanced|FILE",

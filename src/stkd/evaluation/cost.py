@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["costs", "latency", "macs", "parameters", "peak_memory"]
+__all__ = ["costs", "device_of", "latency", "macs", "parameters", "peak_memory"]
 
 _WARM_UP = 3  # passes before timing
 _LONGEST = 1.0  # seconds after which timing ends
@@ -25,6 +25,12 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model is; a CPU where it has neither parameters nor buffers."""
+    tensors = (t for group in (model.parameters(), model.buffers()) for t in group)
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
 def macs(model: nn.Module, channels: int, size: int) -> int:
     """Multiply-accumulates of one image through convolutions and matrix products (half of torch's FLOP count).
 
@@ -32,7 +38,7 @@ def macs(model: nn.Module, channels: int, size: int) -> int:
         model: In evaluation mode.
         channels, size: Of the image.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, channels, size, size, device=device))
     return int(counter.get_total_flops()) // 2
@@ -52,7 +58,7 @@ def latency(model: nn.Module, channels: int, size: int, batch_size: int, runs: i
         batch_size: Images in a pass.
         runs: Timed passes, fewer for a model that is slow: down to one, after one to warm up.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     images = torch.zeros(batch_size, channels, size, size, device=device)
     sync: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else _nothing
     times: list[float] = []
@@ -110,7 +116,7 @@ def peak_memory(model: nn.Module, channels: int, size: int, batch_size: int) -> 
         channels, size: Of the images.
         batch_size: Images in the pass.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     images = torch.zeros(batch_size, channels, size, size, device=device)
     counter = _MemoryCounter()
     for tensor in (*model.parameters(), *model.buffers(), images):
@@ -129,11 +135,14 @@ def costs(model: nn.Module, channels: int, size: int) -> dict[str, float]:
 
     Returns:
         params, macs (one image), latency_ms_1 and latency_ms_64 (median milliseconds of a pass in float32),
-        throughput_1 and throughput_64 (images a second), peak_bytes_1 and peak_bytes_64 (see `peak_memory`).
+        throughput_1 and throughput_64 (images a second), peak_bytes_1 and peak_bytes_64 (see `peak_memory`); of a model
+        that torch does not run, such as an ONNX file, the times alone.
     """
-    values: dict[str, float] = {"params": parameters(model), "macs": macs(model, channels, size)}
+    seen = parameters(model) > 0
+    values: dict[str, float] = {"params": parameters(model), "macs": macs(model, channels, size)} if seen else {}
     for batch_size, runs in ((1, 50), (64, 15)):
         values[f"latency_ms_{batch_size}"] = latency(model, channels, size, batch_size, runs)
         values[f"throughput_{batch_size}"] = 1000 * batch_size / values[f"latency_ms_{batch_size}"]
-        values[f"peak_bytes_{batch_size}"] = peak_memory(model, channels, size, batch_size)
+        if seen:
+            values[f"peak_bytes_{batch_size}"] = peak_memory(model, channels, size, batch_size)
     return values

@@ -25,7 +25,7 @@ from .confusion import (
     share_interval,
 )
 from .corrupted_files import corrupted_files
-from .cost import costs
+from .cost import costs, device_of
 from .examples import disagreements, virtual_examples
 from .ood import foreign_logits, ood_scores
 from .predictions import logits_of_all, scores
@@ -82,7 +82,7 @@ def evaluate(
     published = corrupted_files(corrupted, data) if isinstance(corrupted, Path) else None
     device = torch.device("cpu")
     if isinstance(model, nn.Module):
-        device = next(model.parameters()).device
+        device = device_of(model)
         model.eval()
     models: dict[str, Model] = {"model": model}
     models |= {} if teacher is None else {"teacher": teacher}

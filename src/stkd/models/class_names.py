@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["places", "same", "spelt_alike"]
+__all__ = ["loosely", "places", "same", "spelt_alike"]
 
 
 def same(name: str) -> str:
@@ -26,8 +26,9 @@ def places(own: Sequence[str], wanted: Sequence[str]) -> list[int]:
 
 def spelt_alike(own: Sequence[str], name: str) -> str | None:
     """The class that differs from a name only in case, blanks, hyphens and underscores; None if there is none."""
-    return next((other for other in own if _loosely(other) == _loosely(name)), None)
+    return next((other for other in own if loosely(other) == loosely(name)), None)
 
 
-def _loosely(name: str) -> str:
+def loosely(name: str) -> str:
+    """What names have in common that differ only in case, blanks, hyphens and underscores."""
     return "".join(character for character in same(name).casefold() if character not in " _-")

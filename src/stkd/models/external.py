@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from ..core.errors import StkdError, unknown
-from . import hub
-from .names import hub_folder
+from . import hub, transformers_models
+from .names import hub_folder, split_name
 
-__all__ = ["check_keywords", "create", "hub_config", "names", "timm_model_of"]
+__all__ = ["check_keywords", "create", "hub_config", "model_of_hub", "names"]
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models of torchvision that return more than logits in training."""
@@ -105,25 +105,28 @@ def _keywords_of(source: str, name: str) -> set[str]:
     return set(inspect.signature(type(model)).parameters) - RESERVED
 
 
-def timm_model_of(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What hf/NAME is among timm's models.
+def model_of_hub(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What hf/NAME is among the models of timm or transformers.
 
     Args:
         name: OWNER/NAME on the hub, or a folder with a config.json.
         options: Keyword arguments; they come before those of the configuration.
 
     Returns:
-        "timm/ARCHITECTURE", and the keyword arguments to build it with.
+        "timm/ARCHITECTURE" or "transformers/TYPE", and the keyword arguments to build it with.
 
     Raises:
-        StkdError: The configuration cannot be had, or is of no model of timm.
+        StkdError: The configuration cannot be had, or is of no image classifier of these two.
     """
     import timm
 
     config = hub_config(name)
+    if transformers_models.is_configuration(config):
+        full_name, stored = transformers_models.model_and_options(config, f"hf/{name}")
+        return full_name, {**stored, **options}
     architecture, arguments = config.get("architecture"), config.get("model_args")
     if not isinstance(architecture, str) or not timm.is_model(architecture):
-        raise StkdError(f"hf/{name} is no model of timm ({architecture}); only those can be loaded")
+        raise StkdError(f"hf/{name} is no model of timm ({architecture}) or transformers; only those can be loaded")
     # the size is that of the images at hand, see `_timm_model`
     stored = {key: value for key, value in (arguments or {}).items() if key not in RESERVED | {"img_size"}}
     return f"timm/{architecture}", {**stored, **options}
@@ -143,11 +146,18 @@ def hub_config(name: str) -> dict[str, Any]:
     folder = hub_folder(name) or _downloaded(name)
     try:
         if folder is None:
-            pixels, architecture, arguments = load_model_config_from_hf(name)
-            return {"architecture": architecture, "model_args": arguments, "pretrained_cfg": pixels}
+            try:
+                pixels, architecture, arguments = load_model_config_from_hf(name)
+                return {"architecture": architecture, "model_args": arguments, "pretrained_cfg": pixels}
+            except KeyError:  # it is fetched, and not of timm
+                folder = hub.fetched(name, ("*.json",))
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if transformers_models.is_configuration(config):
+            return {**config, "pretrained_cfg": transformers_models.read_pixels(folder, config)}
         named = {key: config[key] for key in ("num_classes", "label_names") if key in config}
         return {**config, "pretrained_cfg": {**config.get("pretrained_cfg", config), **named}}
+    except StkdError:
+        raise
     except Exception as error:  # hub clients raise whatever they like
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         network = "" if folder is not None else " (is the network reachable?)"
@@ -205,8 +215,13 @@ def _hugging_face(
     pretrained: bool,
     keywords: Mapping[str, Any],
 ) -> nn.Module:
-    architecture = timm_model_of(name, {})[0].removeprefix("timm/")
+    (source, architecture), options = split_name((known := model_of_hub(name, keywords))[0]), known[1]
     folder = hub_folder(name) or _downloaded(name)
+    if source == "transformers":
+        if pretrained and folder is None:
+            folder = hub.fetched(name, ("*.json", "*.safetensors"))
+        weights = folder if pretrained else None
+        return transformers_models.build(architecture, num_classes, in_channels, image_size, options, weights)
     if folder is not None and pretrained and not any((folder / file).is_file() for file in hub.WEIGHTS):
         raise StkdError(f"{folder} holds no {' or '.join(hub.WEIGHTS)}; leave out pretrained, or fetch them")
     place = f"local-dir:{folder}" if folder else f"hf-hub:{name}"
@@ -250,6 +265,19 @@ def _source_of_weights(name: str) -> dict[str, Any]:
     if file := hub.cached_in_hub(known.hf_hub_id, files):
         return {"pretrained_cfg_overlay": {"file": str(file)}}
     raise hub.unreachable(f"timm/{name}")
+
+
+def _transformers(
+    name: str,
+    num_classes: int,
+    in_channels: int,
+    image_size: int | None,
+    pretrained: bool,
+    keywords: Mapping[str, Any],
+) -> nn.Module:
+    if pretrained:
+        raise StkdError(f"transformers/{name} names an architecture; pretrained weights are those of hf/OWNER/NAME")
+    return transformers_models.build(name, num_classes, in_channels, image_size, keywords)
 
 
 def _torchvision(
@@ -311,4 +339,9 @@ def _replace_stem(model: nn.Module, in_channels: int) -> None:
 
 _Builder = Callable[[str, int, int, int | None, bool, Mapping[str, Any]], nn.Module]
 
-_SOURCES: dict[str, _Builder] = {"timm": _timm, "torchvision": _torchvision, "hf": _hugging_face}
+_SOURCES: dict[str, _Builder] = {
+    "timm": _timm,
+    "torchvision": _torchvision,
+    "hf": _hugging_face,
+    "transformers": _transformers,
+}

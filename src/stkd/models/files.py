@@ -18,6 +18,7 @@ from ..core.errors import StkdError
 from ..core.keywords import check_keywords
 from . import weights
 from .names import check_name, needs_hub
+from .outputs import as_logits
 from .published import Interpolation
 from .weight_files import INDEX_ENDING
 
@@ -198,4 +199,4 @@ def load_model(path: str | Path, module: nn.Module | None = None) -> tuple[nn.Mo
             f"give your module to stkd.load({str(path)!r}, model=MODULE), or --plugin FILE that registers the name"
         ) from None
     weights.load(module, file)
-    return module.eval(), info
+    return as_logits(module, info.channels, info.size, len(info.classes)).eval(), info

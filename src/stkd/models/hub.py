@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..core.errors import StkdError
 
-__all__ = ["WEIGHTS", "cached_in_hub", "hub_reachable", "reachable", "unreachable"]
+__all__ = ["WEIGHTS", "cached_in_hub", "fetched", "hub_reachable", "reachable", "unreachable"]
 
 SECONDS = 4.0
 """How long a host may take to answer."""
@@ -64,6 +64,19 @@ def cached_in_hub(repository: str, names: tuple[str, ...] = WEIGHTS) -> Path | N
         if isinstance(file, str):
             return Path(file)
     return None
+
+
+def fetched(repository: str, patterns: tuple[str, ...]) -> Path:
+    """The folder of files of a repository, which are fetched where they are not there yet.
+
+    Args:
+        repository: OWNER/NAME or OWNER/NAME@REVISION.
+        patterns: Of the names of the files.
+    """
+    from huggingface_hub import snapshot_download
+
+    owner_and_name, _, revision = repository.partition("@")
+    return Path(snapshot_download(owner_and_name, revision=revision or None, allow_patterns=list(patterns)))
 
 
 def unreachable(name: str, url: str | None = None) -> StkdError:

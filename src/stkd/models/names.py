@@ -1,4 +1,7 @@
-"""The grammar of model names: ZOO-NAME, timm/NAME, torchvision/NAME, hf/OWNER/NAME, hf/FOLDER, simkd/STUDENT/WIDTH."""
+"""The grammar of model names.
+
+ZOO-NAME, timm/NAME, torchvision/NAME, transformers/TYPE, hf/OWNER/NAME, hf/FOLDER, simkd/STUDENT/WIDTH.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _NAME = re.compile(r"[\w.+@-]+(/[\w.+@-]+)*")
 _LONGEST = 256
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 _FILES = {
-    ".onnx": "teachers in ONNX files are not supported yet; give a model by name with its weights",
+    ".onnx": "a teacher in an ONNX file is given by itself, --teacher-weights FILE.onnx; a student cannot be one",
     ".safetensors": "it is a file of weights; give it as weights beside the name of its model",
     ".pth": "it is a file of weights; give it as weights beside the name of its model",
     ".pt": "it is a file of weights; give it as weights beside the name of its model",

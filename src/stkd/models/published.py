@@ -10,7 +10,7 @@ from ..core.errors import unknown
 from . import external
 from .names import split_name
 
-__all__ = ["Interpolation", "Published", "published"]
+__all__ = ["Interpolation", "Published", "imagenet_names", "published"]
 
 Interpolation = Literal["bilinear", "bicubic"]
 """Ways to resize an image that a model can ask for."""
@@ -48,7 +48,7 @@ def published(name: str) -> Published | None:
     Nothing is fetched, but for a configuration of hf/OWNER/NAME.
 
     Args:
-        name: timm/NAME, torchvision/NAME, hf/OWNER/NAME or hf/FOLDER.
+        name: timm/NAME, torchvision/NAME, hf/OWNER/NAME or hf/FOLDER; of timm or transformers.
 
     Raises:
         StkdError: There is no such model, or its configuration cannot be had.
@@ -74,7 +74,7 @@ def _timm(cfg: Mapping[str, Any]) -> Published:
     classes = []
     if names := cfg.get("label_names"):
         classes.append(_distinct(names))
-    classes += _imagenet(outputs)
+    classes += imagenet_names(outputs)
     interpolation = _interpolation(pixels["interpolation"])
     mean, std = tuple(map(float, pixels["mean"])), tuple(map(float, pixels["std"]))
     return Published(
@@ -96,7 +96,7 @@ def _torchvision(name: str) -> Published | None:
         *(
             _interpolation(pixels.interpolation.value),
             len(categories),
-            (_distinct(categories), *_imagenet(len(categories))),
+            (_distinct(categories), *imagenet_names(len(categories))),
         ),
     )
 
@@ -106,7 +106,7 @@ def _interpolation(name: str) -> Interpolation:
     return "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
 
 
-def _imagenet(outputs: int) -> list[tuple[str, ...]]:
+def imagenet_names(outputs: int) -> list[tuple[str, ...]]:
     """Names of the classes of the ImageNet that has so many: WordNet numbers, which folders have, and words."""
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 

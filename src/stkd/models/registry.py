@@ -70,7 +70,8 @@ def create(
 
     Args:
         name: One of `models`, or timm/NAME, torchvision/NAME, hf/OWNER/NAME, hf/FOLDER (a folder with a config.json
-            that timm wrote), or simkd/STUDENT/WIDTH (a student with the classifier of a SimKD teacher).
+            that timm or transformers wrote), transformers/TYPE (the type of a configuration, such as vit), or
+            simkd/STUDENT/WIDTH (a student with the classifier of a SimKD teacher).
         num_classes: Size of the output.
         in_channels: Channels of the images.
         image_size: Side of the square images in pixels. Models made for one size (vision transformers) are built for
@@ -107,7 +108,7 @@ def create(
 def recorded_name(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
     """The name and options that are written beside weights, so that the model can be built again without a download.
 
-    A model hf/OWNER/NAME is written as the timm model that it is.
+    A model hf/OWNER/NAME is written as the model of timm or transformers that it is.
 
     Args:
         name, options: As for `create`.
@@ -117,7 +118,7 @@ def recorded_name(name: str, options: Mapping[str, Any] | None = None) -> tuple[
     """
     options = dict(options or {})
     source, rest = split_name(name)
-    return external.timm_model_of(rest, options) if source == "hf" else (name, options)
+    return external.model_of_hub(rest, options) if source == "hf" else (name, options)
 
 
 def _check_options(name: str, factory: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:

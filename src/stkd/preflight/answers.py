@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -148,12 +148,12 @@ def _others(teacher: LiveTeacher | Ensemble, data: DataSet) -> dict[str, LiveTea
     """The teacher with other normalisations than its own."""
     if not isinstance(teacher, LiveTeacher) or teacher.info.channels != 3:
         return {}
-    info, device = teacher.info, next(teacher.module.parameters()).device
+    info = teacher.info
     known = {"the data's": (data.mean, data.std), **NORMALISATIONS}
     others = {}
     for name, (mean, std) in known.items():
         if len(mean) == 3 and not np.allclose([*mean, *std], [*info.mean, *info.std], atol=0.01):
-            others[name] = LiveTeacher(teacher.module, replace(info, mean=tuple(mean), std=tuple(std)), data, device)
+            others[name] = teacher.with_pixels(mean, std)
     return others
 
 

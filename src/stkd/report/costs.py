@@ -75,4 +75,4 @@ def _measured(row: Row, evaluations: Evaluations, key: str) -> float | None:
 
 def _teacher(evaluations: Sequence[Evaluations], key: str) -> list[Point]:
     teachers = [e["teacher"] for by_name in evaluations for e in by_name.values() if "teacher" in e]
-    return [Point("teacher", "teacher", t[key], t["top1"], 0.0, TEACHER) for t in teachers[:1]]
+    return [Point("teacher", "teacher", t[key], t["top1"], 0.0, TEACHER) for t in teachers[:1] if key in t]

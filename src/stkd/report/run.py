@@ -150,8 +150,8 @@ def _row(name: str, measured: Mapping[str, Any], ema: Mapping[str, float] | None
         number(measured["calibration"]["scaled_ece"], ".3f"),
         percent(measured.get("agreement")),
         percent(ema["top1"] if ema else None),
-        number(measured["params"], ",.0f"),
-        number(measured["macs"], ",.0f"),
+        number(measured.get("params"), ",.0f"),
+        number(measured.get("macs"), ",.0f"),
         number(measured["latency_ms_1"], ".2f"),
     ]
 

@@ -224,7 +224,12 @@ def _teacher_digest(config: TrainConfig | DistillConfig) -> str | None:
         if field.name.startswith("teacher")
         and field.name not in ("teacher_weights", "teacher_cache", "teacher_precision")
     }
-    options["teacher_classes"] = config.teacher_classes and config.teacher_classes.read_text(encoding="utf-8")
+    for name in ("teacher_classes", "teacher_class_map"):
+        file: Path | None = getattr(config, name)
+        options[name] = file and file.read_text(encoding="utf-8")
+    for name in ("teacher_probe", "teacher_class_map"):
+        if not options[name]:
+            del options[name]  # evaluations of before there was the option stay good
     text = json.dumps([[_digest(path) for path in files], options], default=str)
     return blake2b(text.encode(), digest_size=16).hexdigest()
 

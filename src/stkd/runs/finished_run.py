@@ -19,7 +19,7 @@ from ..data import DataSet
 from ..data.selection import data_of
 from ..models.files import ModelInfo, load_model
 from ..teachers import Ensemble, LiveTeacher
-from ..teachers.loading import load_teacher, teacher_of
+from ..teachers.loading import is_published, load_teacher, teacher_of
 from .options import read_config
 
 __all__ = ["FinishedRun", "asking_for_plugin", "data_seen_by", "open_model_for", "open_run"]
@@ -150,7 +150,8 @@ def _teacher_of(
 ) -> nn.Module | None:
     if not isinstance(config, DistillConfig) or not (config.teacher_weights or config.teacher_pretrained):
         return None
-    gone = [str(p) for p in (config.teacher_weights, *(config.more_teachers or ())) if p is not None and not p.exists()]
+    files = [path for path in (config.teacher_weights, *(config.more_teachers or ())) if path is not None]
+    gone = [str(path) for path in files if not path.exists() and not is_published(path)]
     if gone:
         _log.warning("the teacher's weights %s are gone; without them there is the student alone", gone[0])
         return None

@@ -1,4 +1,4 @@
-"""Names of the classes that a teacher tells apart, and where the classes of a data set are among them."""
+"""Names of the classes that a teacher tells apart."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ..core.config import DistillConfig
 from ..core.errors import StkdError
-from ..models.class_names import places, same, spelt_alike
+from ..models.class_names import same
 from ..models.files import find_weights, read_info
 from ..models.published import published
 from ..models.weights import classes_in
 from .cache import need_header
 
-__all__ = ["classes_of_teacher", "positions", "read_classes"]
+__all__ = ["classes_of_teacher", "read_classes", "text_of"]
 
 
 def classes_of_teacher(config: DistillConfig, data: str) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         StkdError: The file cannot be read or repeats a name.
     """
     try:
-        lines = _text(path.read_bytes()).splitlines()
+        lines = text_of(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError):
         raise StkdError(f"cannot read the class names in {path}; give a text file with one name a line") from None
     names = tuple(line.strip() for line in lines if line.strip())
@@ -58,30 +58,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return names
 
 
-def positions(own: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | None:
-    """Where each class of a data set is among a teacher's, by name; None where they are the same in the same order.
-
-    Args:
-        own: The teacher's class names, in the order of its outputs.
-        wanted: Those of the data set.
-
-    Raises:
-        StkdError: The teacher does not know one.
-    """
-    found = places(own, wanted)
-    strange = [name for name, place in zip(wanted, found, strict=True) if place < 0]
-    if not strange:
-        return None if found == list(range(len(own))) else found
-    alike = spelt_alike(own, strange[0])
-    hint = f"it has {alike!r}, which is spelt otherwise; " if alike is not None else ""
-    raise StkdError(
-        f"the teacher has {len(own)} classes, the data set {len(wanted)}, and the teacher does not know "
-        f"{', '.join(map(repr, strange[:3]))}{' ...' if len(strange) > 3 else ''}; {hint}"
-        "name the teacher's classes with --teacher-classes FILE, or train a teacher on this data set"
-    )
-
-
-def _text(content: bytes) -> str:
+def text_of(content: bytes) -> str:
     """Text that may begin with a byte order mark, as editors on Windows write it."""
     utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if utf_16 else "utf-8-sig")

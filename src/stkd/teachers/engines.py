@@ -20,6 +20,7 @@ from ..methods import Method
 from ..methods.base import REAL
 from ..models.compilation import Execution, compiled
 from .live import LiveTeacher
+from .onnx_file import OnnxModel
 from .openvino import Engine, can_run
 
 __all__ = ["batches_after", "release", "set_runner"]
@@ -77,6 +78,11 @@ def set_runner(
         StkdError: What was asked for is not possible here.
     """
     asked, device = config.teacher_precision, fabric.device
+    if isinstance(teacher.module, OnnxModel):
+        if asked != "auto":
+            raise StkdError(f"{teacher.name} runs as its file is, in onnxruntime; leave out --teacher-precision")
+        teacher.record = [{"precision": "32", "engine": "onnxruntime"}]
+        return
     features = any(method.needs for method in methods)
     if asked == "int8":
         if features:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +17,7 @@ from ..data import DataSet
 from ..data.digest import fingerprint
 from ..data.loader import Batch
 from ..models.files import ModelInfo
-from .classes import positions
+from .class_map import class_map
 
 if TYPE_CHECKING:
     from .probed import KeptHead
@@ -31,9 +33,11 @@ class LiveTeacher:
         info: What the model expects and which classes it knows.
         data: What it teaches on: a data set, or what its student expects.
         device: Where it runs.
+        given_map: For some classes of the data the model's name for it, see `class_map`.
 
     Attributes:
         runner: What runs preprocessed images in training: the module, or an engine that stands for it.
+        mapping: Where each class of the data is among the model's, and how that was found.
         class_map: int64 (C,), position of each class of the data among the model's; None where they are the same.
         device: Where it runs.
         head: The head that it was given in the place of its own, if any.
@@ -48,11 +52,13 @@ class LiveTeacher:
         info: ModelInfo,
         data: DataSet | ModelInfo,
         device: torch.device | str = "cpu",
+        given_map: Mapping[str, str] | None = None,
     ) -> None:
         self.device = device = torch.device(device)
         self.head: KeptHead | None = None
-        order = positions(info.classes, data.classes)
-        self.class_map = None if order is None else torch.tensor(order, device=device)
+        self.mapping = class_map(info.classes, data.classes, given_map)
+        order = list(self.mapping.positions)
+        self.class_map = None if order == list(range(len(info.classes))) else torch.tensor(order, device=device)
         if not len(info.mean) == len(info.std) == info.channels or min(info.std) <= 0:
             raise StkdError(
                 f"a teacher of {info.channels} channels needs as many means and positive standard deviations, "
@@ -61,6 +67,7 @@ class LiveTeacher:
         self._widen = info.channels == 3 and data.channels == 1
         if not self._widen and info.channels != data.channels:
             raise StkdError(f"the teacher takes {info.channels} channels, the data set has {data.channels}")
+        self._given = data.mean, data.std
         self._renormalise = _renormalise(data.mean, data.std, info.mean, info.std, device)
         self.info, self.classes = info, data.classes
         self.module = module.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
@@ -95,12 +102,19 @@ class LiveTeacher:
             images = F.interpolate(images, size=(side, side), mode=self.info.interpolation, antialias=True)
         return images
 
+    def with_pixels(self, mean: Sequence[float], std: Sequence[float]) -> LiveTeacher:
+        """The same model, shown images of another normalisation."""
+        other = copy.copy(self)
+        other.info = replace(self.info, mean=tuple(mean), std=tuple(std))
+        other._renormalise = _renormalise(*self._given, mean, std, self.device)
+        return other
+
     def fingerprint(self) -> str:
         info = self.info
-        resizing = {} if info.interpolation == "bilinear" else {"interpolation": info.interpolation}
-        return fingerprint(
-            digest_of(self.module), info.classes, info.channels, info.size, info.mean, info.std, **resizing
-        )
+        also: dict[str, str] = {} if info.interpolation == "bilinear" else {"interpolation": info.interpolation}
+        if self.mapping.by_file:
+            also["class_map"] = repr(self.mapping.positions)
+        return fingerprint(digest_of(self.module), info.classes, info.channels, info.size, info.mean, info.std, **also)
 
     def _mapped(self, logits: Tensor) -> Tensor:
         return logits if self.class_map is None else logits[:, self.class_map]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -14,9 +15,11 @@ from ..core.errors import StkdError
 from ..core.fabric import Fabric
 from ..data import DataSet
 from ..data.samples import describe_images, describe_samples
+from ..evaluation.cost import device_of
 from ..methods import Method
 from ..mixing import Mix
 from ..models.files import ModelInfo
+from ..models.outputs import as_logits
 from .base import Teacher
 from .cache import need_header
 from .cached import CachedTeacher
@@ -24,8 +27,12 @@ from .ensemble import Ensemble
 from .live import LiveTeacher
 from .loading import probe_as_asked, teacher_of
 from .normalisations import normalisation_of
+from .onnx_file import OnnxModel
+from .views import difference
 
-__all__ = ["check_fit", "open_teacher"]
+__all__ = ["fitting", "open_teacher"]
+
+_log = logging.getLogger(__name__)
 
 
 def open_teacher(
@@ -49,6 +56,15 @@ def open_teacher(
     teacher = _live(config, data, fabric.device, module)
     if any(method.needs for method in methods) and not isinstance(teacher, LiveTeacher):
         raise StkdError("this method looks at features, and several teachers have several; give it one teacher")
+    needing = any(method.needs for method in methods)
+    if needing and isinstance(teacher, LiveTeacher) and isinstance(teacher.module, OnnxModel):
+        raise StkdError(
+            f"method {config.method!r} looks at the teacher's features, and {teacher.name} shows its logits alone; "
+            "take a method on logits, such as stkd, kd or dist"
+        )
+    for one in teacher.teachers if isinstance(teacher, Ensemble) else [teacher]:
+        if (line := difference(one, data)) is not None:
+            _log.info("%s", line)
     return teacher
 
 
@@ -84,7 +100,7 @@ def _live(
         raise StkdError("the teacher is given as a module; leave out teacher_weights and more_teachers")
     if config.teacher_probe:
         module = copy.deepcopy(module)  # the user's own keeps its head
-    check_fit(module, data, config.teacher_size, outputs=not config.teacher_probe)
+    module = fitting(module, data, config.teacher_size, outputs=not config.teacher_probe)
     mean, std = normalisation_of(config)
     info = ModelInfo(
         config.teacher or "",
@@ -100,12 +116,12 @@ def _live(
     return teacher
 
 
-def check_fit(module: nn.Module, data: DataSet, size: int | None = None, *, outputs: bool = True) -> None:
-    """See that a model made elsewhere fits the images and classes of a data set.
+def fitting(module: nn.Module, data: DataSet, size: int | None = None, *, outputs: bool = True) -> nn.Module:
+    """A model made elsewhere as one that answers with logits: itself, or wrapped where it answers with more.
 
     Args:
         module: The model, on any device.
-        data: The data set.
+        data: The data set, whose images and classes it must fit.
         size: Side in pixels of the images that it takes; None takes the data's.
         outputs: Whether it must have an output for each class.
 
@@ -115,12 +131,12 @@ def check_fit(module: nn.Module, data: DataSet, size: int | None = None, *, outp
     side = size or data.size
     shape = (2, data.channels, side, side)
     wanted = (2, len(data.classes))
-    tensor = next((t for group in (module.parameters(), module.buffers()) for t in group), torch.empty(0))
     mode = module.training
     try:
+        module = as_logits(module, data.channels, side, len(data.classes) if outputs else None)
         with torch.no_grad():
-            got = tuple(module.eval()(torch.zeros(shape, device=tensor.device)).shape)
-    except RuntimeError as error:
+            got = tuple(module.eval()(torch.zeros(shape, device=device_of(module))).shape)
+    except (RuntimeError, TypeError) as error:
         raise StkdError(f"{type(module).__name__} cannot take images {shape}: {' '.join(str(error).split())}") from None
     finally:
         module.train(mode)
@@ -129,3 +145,4 @@ def check_fit(module: nn.Module, data: DataSet, size: int | None = None, *, outp
             f"{type(module).__name__} answers {shape} with {got}, not {wanted}; "
             f"give it {wanted[1]} outputs, one for each class of {data.name}"
         )
+    return module

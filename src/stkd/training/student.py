@@ -21,8 +21,9 @@ from ..methods import Method
 from ..models import weights
 from ..models.class_names import places
 from ..models.files import ModelInfo, find_weights, read_info
+from ..models.outputs import as_logits
 from ..teachers import LiveTeacher, Teacher
-from ..teachers.selection import check_fit
+from ..teachers.selection import fitting
 from .features import Features, attach
 
 __all__ = ["Student", "check_labels", "make_student"]
@@ -142,7 +143,12 @@ def _build(
     """The module, and the name and options that are written beside its weights."""
     asked = _asked(config)
     if module is not None:
-        check_fit(module, data)
+        answering = fitting(module, data)
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            raise StkdError(
+                f"nothing of the {type(module).__name__} can be trained: requires_grad is false for all of its "
+                "parameters; give a student that is not frozen"
+            )
         recorded: tuple[str, dict[str, Any]] = (asked.name, {})
         if asked.name not in models.models:
             _log.info(
@@ -159,6 +165,7 @@ def _build(
             pretrained=asked.pretrained,
             options=asked.options,
         )
+        answering = as_logits(module, data.channels, data.size, len(data.classes))
         recorded = models.recorded_name(asked.name, asked.options)
     if asked.weights is not None:
         file = find_weights(asked.weights)
@@ -172,7 +179,7 @@ def _build(
             new_head=True,
             rows=places(held, data.classes) if held is not None else None,
         )
-    return module, *recorded
+    return answering, *recorded
 
 
 @dataclass(frozen=True)

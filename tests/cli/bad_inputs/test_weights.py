@@ -115,7 +115,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
     ),
     "teacher-has-other-classes": (
         "distill --teacher-classes {classes.txt}",
-        "teacher does not know '0'",
+        "teacher does not know 10 of them: '0'",
         "--teacher-classes",
         other_classes,
     ),
