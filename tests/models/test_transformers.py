@@ -27,12 +27,21 @@ def saved(folder: Path, kind: str = "resnet", **more: Any) -> torch.nn.Module:
     fields: dict[str, Any] = {
         "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
         "vit": {
-            **{"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32},
-            **{"image_size": 32, "patch_size": 8},
+            "hidden_size": 16,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "image_size": 32,
+            "patch_size": 8,
         },
         "deit": {
-            **{"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32},
-            **{"image_size": 32, "patch_size": 8, "architectures": ["DeiTForImageClassificationWithTeacher"]},
+            "hidden_size": 16,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "image_size": 32,
+            "patch_size": 8,
+            "architectures": ["DeiTForImageClassificationWithTeacher"],
         },
     }[kind]
     config = transformers.AutoConfig.for_model(kind, **fields, id2label=NAMES, **more)
