@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data, losses, methods, mixing, models
-    from .api import Result, cache_teacher, check, distill, distill_many, load, train
+    from .api import Result, cache_teacher, check, distill, distill_many, load, probe, train
     from .core.errors import StkdError
     from .data import open_data
     from .data.from_python import data_from
@@ -31,6 +31,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "load": "api",
     "open_data": "data",
+    "probe": "api",
     "train": "api",
     "virtual_samples": "mixing",
 }
@@ -53,6 +54,7 @@ __all__ = [
     "mixing",
     "models",
     "open_data",
+    "probe",
     "train",
     "virtual_samples",
 ]

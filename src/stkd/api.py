@@ -9,7 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from .core.config import CacheConfig, CheckConfig, DataOptions, DistillConfig, RunConfig, TrainConfig, build, plain
+from .core.config import (
+    CacheConfig,
+    CheckConfig,
+    DataOptions,
+    DistillConfig,
+    ProbeConfig,
+    RunConfig,
+    TrainConfig,
+    build,
+    plain,
+)
 from .core.errors import StkdError
 from .core.options import checked
 from .data import DataSet
@@ -26,6 +36,7 @@ from .runs.result import Result
 from .training.cache_writer import Cached, run_cache
 from .training.group_options import configs_of
 from .training.learner import Diverged
+from .training.probe_writer import Probed, run_probe
 from .training.session import Job, open_session
 from .training.session_check import save_report
 from .training.trainer import OnEpoch, run_jobs
@@ -38,6 +49,7 @@ __all__ = [
     "distill",
     "distill_many",
     "load",
+    "probe",
     "run_check",
     "run_distill",
     "run_many",
@@ -154,6 +166,24 @@ def cache_teacher(
     named = {"data": name, "method": method, "out": out}
     config = build(CacheConfig, checked(CacheConfig, {**_options_of_teacher(teacher), **options, **named}))
     return run_cache(config, data=opened, teacher=_module(teacher))
+
+
+def probe(teacher: str | Path | nn.Module | None, data: Any, *, out: str | Path, **options: Any) -> Probed:
+    """Fit a new head on the features of a trained model, and write the model with that head to `out`.
+
+    Args:
+        teacher: As in `distill`; a module is not changed.
+        data: "KIND:PATH", a data set, or what `stkd.data_from` makes one of, such as a torch `Dataset`.
+        out: Folder for model.safetensors, which `stkd.load` and `teacher_weights` take, and probe.json.
+        options: Fields of `ProbeConfig`.
+
+    Raises:
+        StkdError: An option, a file or a name is wrong, or the model has no linear classifier.
+    """
+    name, opened = _data(data, ProbeConfig, options)
+    named = {**_options_of_teacher(teacher), **options, "data": name, "out": out}
+    config = build(ProbeConfig, checked(ProbeConfig, named))
+    return run_probe(config, data=opened, teacher=_module(teacher))
 
 
 def check(data: Any, teacher: str | Path | nn.Module | None = None, *, full: bool = False, **options: Any) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,42 @@ def test_what_is_kept_says_what_it_is(elsewhere: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "teacher-head.safetensors").write_bytes(b"damaged")
     weights(elsewhere, tmp_path / "run", epochs=2)  # from the cache, where the run's own is damaged
     load_file(tmp_path / "run" / "teacher-head.safetensors")
+
+
+def test_the_model_with_its_new_head_in_a_file(elsewhere: Path, tmp_path: Path, stkd: Any) -> None:
+    out = tmp_path / "probe"
+    command = ("probe", "--data", "digits", "--teacher-weights", elsewhere, "--accelerator", "cpu", "--out", out)
+    done = stkd(*command)
+    assert done.code == 0, done.err
+    assert f"{out / 'model.safetensors'}: right on " in done.out
+    assert "of 500 test images" in done.out
+    model, info = package.load(out / "model.safetensors")
+    assert (info.model, info.size, info.classes, info.mean) == ("cnn4", 16, tuple("0123456789"), (0.5,) * 3)
+    original = load_file(elsewhere)
+    assert all(torch.equal(t, original[n]) for n, t in model.state_dict().items() if not n.startswith("fc."))
+    record = json.loads((out / "probe.json").read_text())
+    assert record["images"] == len(package.open_data("digits").train)
+    taught = evaluate_teacher(out, tmp_path / "run")
+    assert taught == pytest.approx(record["test"]["top1"], abs=0.005)
+    assert stkd(*command).code == 0  # again, into the same folder
+    refused = stkd(*command[:-1], tmp_path)
+    assert refused.code == 2
+    assert "is not empty and holds no probe; give --out a new directory" in refused.err
+
+
+def evaluate_teacher(teacher: Path, run: Path) -> float:
+    """Test accuracy of a teacher, after an epoch in which it taught."""
+    package.distill(teacher, "cnn2", "digits", "kd", out=run, **{**SHORT, "epochs": 1})
+    return float(evaluate_run(run)["teacher"]["top1"])
+
+
+def test_a_module_with_a_new_head_from_python(tmp_path: Path) -> None:
+    module = models.create("cnn4", num_classes=7, in_channels=1)
+    done = package.probe(module, "digits", out=tmp_path / "probe", train_images=120, accelerator="cpu")
+    assert done.record["images"] == 120
+    opened, info = package.load(done.weights, model=models.create("cnn4", num_classes=10, in_channels=1))
+    assert opened(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+    assert len(info.classes) == 10
+    assert models.classifier(module).out_features == 7
+    with pytest.raises(StkdError, match="a probe is of one model; leave out --more-teachers"):
+        package.probe(module, "digits", out=tmp_path / "other", more_teachers=(tmp_path,))

@@ -16,6 +16,7 @@ __all__ = [
     "CacheConfig",
     "CheckConfig",
     "DistillConfig",
+    "ProbeConfig",
     "RunConfig",
     "TrainConfig",
     "build",
@@ -262,6 +263,18 @@ class CacheConfig(DistillConfig):
     student: str = _opt("", "not used here")
     top_k: int | None = _opt(None, "keep the K largest logits and the mean of the rest (default: all logits)")
     dtype: Literal["fp16", "fp32"] = _opt("fp16", "number format of the logits")
+
+
+@dataclass(kw_only=True)
+class ProbeConfig(DistillConfig):
+    """Fit a new head on the features of a trained model, and write the model with that head.
+
+    It takes the options of 'stkd distill' that name data and teacher; the others are not used.
+
+    Example: stkd probe --data folder:PATH --teacher timm/resnet50 --teacher-pretrained true --out probes/a
+    """
+
+    student: str = _opt("", "not used here")
 
 
 @dataclass(kw_only=True)

@@ -30,7 +30,7 @@ from .normalisations import normalisation_of
 from .onnx_file import OnnxModel
 from .views import difference
 
-__all__ = ["fitting", "open_teacher"]
+__all__ = ["fitting", "live_teacher", "open_teacher"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def open_teacher(
     """
     if config.teacher_cache is not None:
         return _cached(config, methods, mix, fabric, data, module)
-    teacher = _live(config, data, fabric.device, module)
+    teacher = live_teacher(config, data, fabric.device, module)
     if any(method.needs for method in methods) and not isinstance(teacher, LiveTeacher):
         raise StkdError("this method looks at features, and several teachers have several; give it one teacher")
     needing = any(method.needs for method in methods)
@@ -84,16 +84,27 @@ def _cached(
     samples, images = describe_samples(config, data, mix), describe_images(data)
     asked = dataclasses.replace(header, samples=samples, classes=data.classes, images=images)
     if module is not None or config.teacher_weights is not None or config.teacher_pretrained:
-        live = _live(config, data, fabric.device, module)
+        live = live_teacher(config, data, fabric.device, module)
         asked = dataclasses.replace(asked, teacher=live.fingerprint(), teacher_name=live.name)
     header.check(asked, folder)
     cycle = config.sample_epochs or config.epochs
     return CachedTeacher(folder, header, fabric.device, cycle=cycle, rank=fabric.global_rank, world=fabric.world_size)
 
 
-def _live(
+def live_teacher(
     config: DistillConfig, data: DataSet, device: torch.device, module: nn.Module | None
 ) -> LiveTeacher | Ensemble:
+    """The teacher, or the teachers, that run a model.
+
+    Args:
+        config: The options.
+        data: The data set.
+        device: Where it runs.
+        module: Stands in for the teacher that the config names.
+
+    Raises:
+        StkdError: A name, weights or classes are missing or do not fit.
+    """
     if module is None:
         return teacher_of(config, data, device)
     if config.teacher_weights or config.more_teachers:
