@@ -13,7 +13,7 @@ from torch import nn
 import stkd
 from stkd.api import run_distill
 from stkd.core.config import DistillConfig
-from stkd.teachers.selection import check_fit
+from stkd.teachers.selection import fitting
 
 SMALL = {"epochs": 2, "train_images": 128, "precision": "32", "accelerator": "cpu"}
 
@@ -213,9 +213,9 @@ def test_a_failed_training_gives_the_teacher_back(tmp_path: Path) -> None:
 def test_a_module_is_probed_where_it_is() -> None:
     """On a device without numbers, which stands for a GPU."""
     data = stkd.open_data("digits")
-    check_fit(mlp().to("meta"), data)
+    fitting(mlp().to("meta"), data)
     with pytest.raises(stkd.StkdError, match="give it 10 outputs"):
-        check_fit(mlp(7).to("meta"), data)
+        fitting(mlp(7).to("meta"), data)
 
 
 def test_a_result_prints_without_the_whole_network(tmp_path: Path) -> None:
