@@ -92,7 +92,7 @@ def main() -> None:
         "command": "python benchmarks/probes.py --teacher hf/LITE2 --flowers FOLDER --tiny FOLDER --work DIR "
         "--result results/probes.json",
         "teacher": "tf_efficientnet_lite2, ImageNet weights",
-        "environment": environment(),
+        "environment": {name: value for name, value in environment().items() if name != "command"},
     }
     rows = [by_probe(args.teacher, data, SIZE) for data in flowers]
     result["flowers"] = {"classes": 5, "train": len(flowers[0].train), "probe": {SIZE: over_seeds(rows)}}

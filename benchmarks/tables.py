@@ -250,8 +250,29 @@ def study_digits(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def probes(result: dict[str, Any]) -> str:
+    """Rows are images and the sizes that the teacher is shown, columns its own head and a probe."""
+    lines = ["| images | shown to the teacher at | by WordNet id (%) | by a probe (%) |"]
+    lines.append("| --- | ---: | ---: | ---: |")
+    flowers, tiny = result["flowers"], result["tiny_imagenet"]
+    for size, arm in flowers["probe"].items():
+        name = f"{flowers['classes']} kinds of flowers, {flowers['train']:,} photos"
+        lines.append(f"| {name} | {size} px | | {_percent(arm['mean'], arm['std'])} |")
+    for size, probe in tiny["probe"].items():
+        name = f"{tiny['classes']} classes of Tiny-ImageNet, {tiny['train']:,} images"
+        own = tiny["by_wordnet_id"][size]["top1"]
+        lines.append(f"| {name} | {size} px | {100 * own:.1f} | {100 * probe['top1']:.1f} |")
+    seeds = len(next(iter(flowers["probe"].values()))["seeds"])
+    said = (
+        f"EfficientNet-Lite 2 with its ImageNet weights, which was trained at 260 px, on images of 64 px; test images: "
+        f"{flowers['test']} photos, drawn with {seeds} seeds, and {tiny['test']} images."
+    )
+    return "\n".join([*lines, "", said])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "way_out": way_out,
+    "probes": probes,
     "int8_students": int8_students,
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,

@@ -58,9 +58,36 @@ def of_onnx(place: Path) -> Path:
     return place / "t.onnx"
 
 
+PLUGIN = """
+import torch
+from stkd import models
+
+class Mine(torch.nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.net = models.create("cnn4", num_classes=num_classes, in_channels=in_channels)
+
+    def forward(self, x):
+        return {"logits": self.net(x), "sizes": x.mean((2, 3))}
+
+@models.models.register("mine", "a network of a plug-in")
+def mine(*, num_classes, in_channels):
+    return Mine(num_classes, in_channels)
+"""
+
+
+def of_a_plugin(place: Path) -> dict[str, Any]:
+    (place / "mine.py").write_text(PLUGIN)
+    torch.manual_seed(2)
+    net = models.create("cnn4", num_classes=10, in_channels=1)
+    torch.save({f"net.{name}": tensor for name, tensor in net.state_dict().items()}, place / "mine.pth")
+    return {"plugin": place / "mine.py", "teacher": "mine", "teacher_weights": place / "mine.pth"}
+
+
 MAKES: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "transformers": lambda place, run: {"teacher_weights": of_transformers(place)},
     "onnx": lambda place, run: {"teacher_weights": of_onnx(place)},
+    "plugin": lambda place, run: of_a_plugin(place),
     "ensemble": lambda place, run: {
         "teacher_weights": of_onnx(place),
         "more_teachers": (run, of_transformers(place)),
@@ -71,17 +98,18 @@ MAKES: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("make", MAKES)
 def test_it_distils_and_resumes(
-    make: str, teacher_run: Path, tmp_path: Path, killed_at: Any, caplog: pytest.LogCaptureFixture
+    make: str, teacher_run: Path, tmp_path: Path, killed_at: Any, caplog: pytest.LogCaptureFixture, forget: Any
 ) -> None:
     caplog.set_level("INFO", "stkd")
     teacher = MAKES[make](tmp_path, teacher_run)
 
     def weights(out: Path) -> dict[str, Tensor]:
-        package.distill(None, "cnn2", "digits", "stkd", out=out, **SHORT, **teacher)
+        named = {"teacher": None, **teacher}
+        package.distill(named.pop("teacher"), "cnn2", "digits", "stkd", out=out, **SHORT, **named)
         return load_file(out / "student.safetensors")
 
     whole = weights(tmp_path / "whole")
-    if make != "onnx":
+    if make in ("transformers", "ensemble"):
         assert "sees 16 x 16 colour pixels, mean 0.485 0.456 0.406, std 0.229 0.224 0.225, the student 8 x 8" in (
             caplog.text
         )
@@ -104,6 +132,15 @@ def test_a_module_with_more_than_logits_teaches_and_learns(tmp_path: Path) -> No
     with torch.no_grad():
         torch.testing.assert_close(opened(images), student.eval()(images)["out"])
     assert 0 <= result.scores["test"]["top1"] <= 1
+
+
+def test_a_student_of_transformers(teacher_run: Path, tmp_path: Path) -> None:
+    folder = of_transformers(tmp_path)
+    package.distill(teacher_run, f"hf/{folder}", "digits", "kd", out=tmp_path / "run", **SHORT)
+    (folder / "config.json").unlink()
+    opened, info = package.load(tmp_path / "run")
+    assert info.model == "transformers/vit"
+    assert opened(torch.randn(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_features_of_a_file_that_shows_none(tmp_path: Path) -> None:

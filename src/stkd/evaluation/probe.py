@@ -16,7 +16,7 @@ from ..data.splits import draw_stratified
 __all__ = ["MOST_IMAGES", "Probe", "fit_probe"]
 
 MOST_IMAGES = 20_000
-"""Images that a probe is fitted on at most, the same share of each class: more hardly change it and take minutes."""
+"""Images that a head needs at most, the same share of each class: more hardly change it and take minutes."""
 
 _SHARE = 0.2  # of the images, held out to choose the strength
 _STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-10, 3))
@@ -62,8 +62,6 @@ def fit_probe(features: NDArray[np.float32], labels: NDArray[np.int64], classes:
     Source: Alain & Bengio, Understanding intermediate layers using linear classifier probes, ICLR 2017 workshop.
     """
     known = np.flatnonzero(labels != UNLABELLED)
-    if len(known) > MOST_IMAGES:
-        known = draw_stratified(labels, MOST_IMAGES, keep=0, rng=np.random.default_rng(0))
     x, y = features[known].astype(np.float64), labels[known]
     counts = np.bincount(y, minlength=len(classes))
     if len(classes) < 2 or not counts.all():

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ..core.errors import StkdError
 from ..core.files import write_atomic
-from ..data import DataSet
+from ..data import UNLABELLED, DataSet, Split
 from ..data.decoded_cache import cached
 from ..data.digest import fingerprint
+from ..data.splits import draw_stratified, take
 from ..evaluation.pooled import pooled_features
-from ..evaluation.probe import fit_probe
+from ..evaluation.probe import MOST_IMAGES, fit_probe
 from ..models.files import ModelInfo
 from ..models.heads import head_names, set_head
 from .base import Teacher
@@ -135,7 +136,7 @@ def _fitted(teacher: LiveTeacher, data: DataSet, model: str, images: str, worker
     def build() -> dict[str, np.ndarray[Any, Any]]:
         features, labels = pooled_features(
             teacher.module,
-            data.train,
+            _sample(data.train),
             data,
             key=fingerprint("features", _VERSION, model, images),
             see=teacher.preprocess,
@@ -152,6 +153,15 @@ def _fitted(teacher: LiveTeacher, data: DataSet, model: str, images: str, worker
     said |= {"right": right} if held_out else {}
     weight, bias = (torch.from_numpy(np.array(stored[name])) for name in ("weight", "bias"))
     return KeptHead(weight, bias, model, images, data.classes, said)
+
+
+def _sample(split: Split) -> Split:
+    """The labelled images of a split, no more of them than are fitted."""
+    labels = split.labels
+    known = np.flatnonzero(labels != UNLABELLED)
+    if len(known) > MOST_IMAGES:
+        known = draw_stratified(labels, MOST_IMAGES, keep=0, rng=np.random.default_rng(0))
+    return split if len(known) in (0, len(labels)) else take(split, known)
 
 
 def _words(said: dict[str, Any]) -> str:
