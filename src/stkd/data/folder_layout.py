@@ -26,7 +26,13 @@ __all__ = ["open_trees"]
 
 
 def open_trees(
-    kind: str, root: Path, trees: Mapping[Part, ImageTree], size: int, request: Request, left: Left | None = None
+    kind: str,
+    root: Path,
+    trees: Mapping[Part, ImageTree],
+    size: int,
+    request: Request,
+    left: Left | None = None,
+    marks: Mapping[str, str] | None = None,
 ) -> DataSet:
     """A data set of a tree for each split.
 
@@ -40,6 +46,7 @@ def open_trees(
         size: Side in pixels to bring images to.
         request: What else was asked for.
         left: What is not taken of that which lies beside the trees.
+        marks: What else makes the data set what it is, beside names and content of the files.
 
     Raises:
         StkdError: The folders do not make a data set, or files cannot be decoded.
@@ -56,13 +63,13 @@ def open_trees(
     labels = [UNLABELLED if own is None else position[spelt[own]] for tree in trees.values() for own in tree.classes]
     whole = Split(images, np.array(labels, np.int64), None if isinstance(images, ImageFiles) else files)
     splits = _cut(whole, trees)
-    marks = _marks(trees, request)
+    marked: dict[str, Any] = {**_marks(trees, request), **(marks or {})}
     if list(trees) == ["train"] and classes:
-        marks |= {"test_fraction": request.test_fraction, "split_seed": request.split_seed}
+        marked |= {"test_fraction": request.test_fraction, "split_seed": request.split_seed}
         labelled = int((splits["train"].labels != UNLABELLED).sum())
         share = max(request.test_fraction, len(classes) / labelled)
         splits["train"], splits["test"] = hold_out(splits["train"], share, classes, request.split_seed)
-    mark = fingerprint(digest, list(trees), size=size, **marks)
+    mark = fingerprint(digest, list(trees), size=size, **marked)
     mean, std = _stats(splits["train"].images, mark)
     listing = _listing(root, trees, left or {})
     if "test" not in splits and "val" in splits:

@@ -16,14 +16,15 @@ from ..core.errors import StkdError, unknown
 from . import GIVEN, opened
 from .base import UNLABELLED, DataSet, ImageFiles, Interpolation, Part, Request, Split
 from .channel_stats import IMAGENET_MEAN, IMAGENET_STD, channel_stats
-from .datasets.folder import SMALL, SPLIT_NAMES, folder
+from .datasets.folder import SPLIT_NAMES, folder
 from .decode import pixel_size
 from .digest import fingerprint
 from .image_arrays import augment_for
 from .image_tree import broken_to_drop, load_images
 from .python_folders import Listed, folder_of, listed
-from .python_items import DEFAULT_SIZE, PAIR, as_labels, class_names, kind_of, read_items, unwrapped
+from .python_items import PAIR, as_labels, class_names, kind_of, read_items, unwrapped
 from .splits import hold_out, take
+from .usual_size import DEFAULT_SIZE, SMALL
 
 __all__ = ["data_from", "spec_of"]
 

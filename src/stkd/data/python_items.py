@@ -19,13 +19,11 @@ from ..core.errors import StkdError
 from .base import UNLABELLED, Request
 from .decode import resize_square
 from .image_arrays import STORE_LIMIT
+from .usual_size import DEFAULT_SIZE
 
-__all__ = ["DEFAULT_SIZE", "PAIR", "Items", "as_labels", "class_names", "kind_of", "read_items", "unwrapped"]
+__all__ = ["PAIR", "Items", "as_labels", "class_names", "kind_of", "read_items", "unwrapped"]
 
 _log = logging.getLogger(__name__)
-
-DEFAULT_SIZE = 224
-"""Side in pixels that images of different sizes are brought to, as those of a folder are."""
 
 PAIR = "arrays"
 """What a pair of images and labels is called."""

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ...core.errors import StkdError
 from ..base import DataSet, Part, Request, sources
-from ..decode import image_suffixes, pixel_size
-from ..decoded_cache import cached
-from ..digest import digest_files, fingerprint
+from ..decode import image_suffixes
 from ..folder_layout import open_trees
 from ..image_tree import ImageTree, list_images, why_folder_left, why_left
 from ..request_checks import fine_only, folder_of
-
-DEFAULT_SIZE = 224
-SMALL = 64
+from ..usual_size import usual_size
 
 SPLIT_NAMES: dict[str, Part] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -51,7 +44,7 @@ def folder(path: Path | None, request: Request) -> DataSet:
     trees = {part: list_images(root, name, **options) for part, name in (folders or {"train": ""}).items()}
     if not folders:
         _refuse_splits_inside(root, trees["train"])
-    size = request.image_size or _size(root, [name for tree in trees.values() for name in tree.names])
+    size = request.image_size or usual_size(root, [name for tree in trees.values() for name in tree.names])
     return open_trees("folder", root, trees, size, request, top.beside(folders))
 
 
@@ -152,17 +145,3 @@ def _refuse_splits_inside(root: Path, tree: ImageTree) -> None:
             f"{root} is laid out as PATH/CLASS/SPLIT/*.jpg ({example}), but PATH/SPLIT/CLASS/*.jpg is wanted; move "
             "the split folders to the top and the class folders into them"
         )
-
-
-def _size(root: Path, names: Sequence[str]) -> int:
-    """The images' own side where all are equal small squares, otherwise the default; broken files do not count."""
-    first = next((size for name in names if (size := pixel_size(root / name)) is not None), None)
-    if first is None or first[0] != first[1] or not 8 <= first[0] <= SMALL:
-        return DEFAULT_SIZE
-
-    def all_equal() -> bool:
-        return all(pixel_size(root / name) in (first, None) for name in names)
-
-    key = fingerprint(digest_files(root, names), question="all equal but broken ones")
-    stored = cached(key, ("equal",), lambda: {"equal": np.array([all_equal()])})
-    return first[0] if stored["equal"][0] else DEFAULT_SIZE
