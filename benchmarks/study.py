@@ -8,6 +8,7 @@ script goes on where it stopped, on another machine too; a unit that was interru
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import shutil
 import time
@@ -131,14 +132,20 @@ def environment_entry() -> dict[str, Any]:
     return {name: about[name] for name in ("python", "platform", "versions", "cpu", "threads", "git")}
 
 
-def teacher_entry(run: Path) -> dict[str, Any]:
-    """What a result file says about the teacher."""
-    opened = open_run(run, with_teacher=False)
-    entry: dict[str, Any] = {"model": opened.info.model, "weights": digest_file(find_weights(run))}
-    for split in ("val", "test"):
-        if (scored := getattr(opened.data, split)) is not None:
-            answers, labels = logits_of(opened.model, scored, opened.data, device=opened.device)
-            entry[split] = scores(answers, labels)
+def teacher_entry(folder: Path, spec: str, **options: Any) -> dict[str, Any]:
+    """What a result file says about the teacher.
+
+    Args:
+        folder: With its weights.
+        spec: The data, as `stkd.open_data` takes it.
+        options: Of `stkd.open_data`.
+    """
+    model, info = stkd.load(folder)
+    data = dataclasses.replace(stkd.open_data(spec, **options), mean=info.mean, std=info.std)
+    entry: dict[str, Any] = {"model": info.model, "weights": digest_file(find_weights(folder))}
+    for name, split in (("val", data.val), ("test", data.test)):
+        if split is not None:
+            entry[name] = scores(*logits_of(model, split, data, device=torch.device("cpu")))
     return entry
 
 

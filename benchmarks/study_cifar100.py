@@ -89,7 +89,7 @@ def main() -> None:
         " --work runs/study_cifar100 --result results/study_cifar100.json",
         "protocol": {"student": STUDENT, "options": OPTIONS, "teacher": TEACHER, "stkd-strong": strong},
         "environment": environment_entry(),
-        "teacher": teacher_entry(teacher),
+        "teacher": teacher_entry(teacher, args.data),
     }
     result = make(units_of(args.data, strong), teacher, args, head)
     write_result(args.result, {**result, "cells": cells(result["units"])})

@@ -63,7 +63,7 @@ def main() -> None:
         "command": "python benchmarks/study_digits.py --work runs/study_digits --result results/study_digits.json",
         "protocol": {"options": OPTIONS, "teacher": TEACHER, "steps": {n: n // 64 for n in IMAGES}},
         "environment": environment_entry(),
-        "teacher": teacher_entry(teacher),
+        "teacher": teacher_entry(teacher, "digits"),
     }
     result = make(units, teacher, args, head)
     write_result(args.result, {**result, "cells": cells(result["units"])})

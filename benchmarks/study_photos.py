@@ -24,9 +24,9 @@ from study import Unit, arguments, arm, compared, environment_entry, make, teach
 import stkd
 
 STUDENT = "timm/mobilenetv3_small_050"
-IMAGES: dict[str, Any] = {"image_size": 64, "optimizer": "adamw"}
-TEACHER: dict[str, Any] = {"lr": 5e-4, "warmup_epochs": 1.0, "epochs": 20, "eval_every": 5, "val_fraction": 0.1}
-OPTIONS: dict[str, Any] = {**IMAGES, "val_fraction": 0.5, "weight_decay": 0.05}
+IMAGES: dict[str, Any] = {"image_size": 64, "val_fraction": 0.5}
+TEACHER: dict[str, Any] = {"image_size": 64, "val_fraction": 0.1}
+OPTIONS: dict[str, Any] = {**IMAGES, "optimizer": "adamw", "weight_decay": 0.05, "teacher_engine": "openvino"}
 RATES = (0.001, 0.002, 0.004)
 SETTINGS = {  # photos, epochs, warm-up, seeds, arms
     "1000-300": (1000, 300, 5.0, range(5), ("kd", "stkd-strong", "stkd", "ce", "fm")),
@@ -139,21 +139,21 @@ def cells(units: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train the teacher, choose, run the arms, and compare them."""
+    """Fit the teacher's head, choose, run the arms, and compare them."""
     parser = arguments(__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of the photos, one folder a class")
     parser.add_argument("--teacher", required=True, help="hf/FOLDER with EfficientNet-Lite 2 and its ImageNet weights")
     args = parser.parse_args()
     teacher, data = args.work / "teacher", f"folder:{without_copies(args.photos, args.work / 'photos').resolve()}"
-    plain = {"precision": "32", "compile": "none"}
-    stkd.train(args.teacher, data, out=teacher, pretrained=True, **TEACHER, **IMAGES, **plain)
+    if not teacher.exists():
+        stkd.probe(args.teacher, data, out=teacher, teacher_pretrained=True, teacher_size=64, **TEACHER)
     result: dict[str, Any] = {
         "what": "scores after the last epoch on 811 test photos; of units named 'choose' on 1,621 validation photos",
         "command": "python benchmarks/study_photos.py --photos FOLDER --teacher hf/LITE2 --work runs/study_photos"
         " --result results/study_photos.json",
         "protocol": {"student": STUDENT, "options": OPTIONS, "teacher": TEACHER, "candidates": list(CANDIDATES)},
         "environment": environment_entry(),
-        "teacher": teacher_entry(teacher),
+        "teacher": teacher_entry(teacher, data, **TEACHER),
         "units": read_result(args.result).get("units", {}),
     }
     study = Study(data, result["units"])
