@@ -31,9 +31,10 @@ def now(**changes: Any) -> dict[str, Any]:
         {},
         {"out": "/new/run", "workers": 0},
         {"option_of_a_later_version": 3},
+        {"auto_augment": "none", "label_noise": 0.0},
         {"out": "/new/kd/seed-0", "teacher_weights": "/new/teacher"},
     ],
-    ids=["same", "free", "later", "moved as a whole"],
+    ids=["same", "free", "later", "later, with its default", "moved as a whole"],
 )
 def test_goes_on(changes: dict[str, Any], file: Path) -> None:
     check_unchanged(file, now(**changes))
@@ -44,6 +45,7 @@ def test_goes_on(changes: dict[str, Any], file: Path) -> None:
     [
         ({"lr": 0.1}, "lr=None, now lr=0.1"),
         ({"milestones": [0.5]}, r"milestones=\[0.5, 0.75\], now milestones=\[0.5\]"),
+        ({"auto_augment": "randaugment"}, "auto_augment=none, now auto_augment=randaugment"),  # a later option
         ({"teacher_weights": None}, "teacher_weights=/old/teacher, now teacher_weights=None"),
         ({"teacher_weights": "/old/other"}, "teacher_weights=/old/teacher, now teacher_weights=/old/other"),
         ({"out": "/new/kd/seed-0", "teacher_weights": "/old/teacher2"}, "now teacher_weights=/old/teacher2"),

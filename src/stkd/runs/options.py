@@ -34,6 +34,14 @@ _FREE = {
 }
 
 
+_DEFAULTS = {
+    field.name: field.default
+    for config in (TrainConfig, DistillConfig)
+    for field in dataclasses.fields(config)
+    if field.default is not dataclasses.MISSING
+}
+
+
 def read_config(run: Path) -> TrainConfig | DistillConfig:
     """The options that a run was started with.
 
@@ -109,7 +117,7 @@ def check_unchanged(
     before = read_options(file)
     if longer:
         before = _lengthened(before, now)
-    # an option that the older version did not have yet cannot differ
+    before = {**_DEFAULTS, **completed(before)}  # an older version did without the options that it does not name
     differing = [n for n in now if n in before and n not in _FREE and not _same(n, before, now)]
     if differing:
         name = differing[0]
