@@ -26,6 +26,7 @@ from .data import DataSet
 from .data.from_python import data_from, spec_of
 from .data.selection import data_of
 from .methods.selection import method_of, mix_of
+from .models import models as zoo
 from .models.files import ModelInfo
 from .preflight import Report
 from .preflight import check as preflight_check
@@ -376,7 +377,7 @@ def _name(model: str | nn.Module, role: str = "teacher") -> str:
         raise StkdError(
             f"the {role} is the class {model.__name__}; give a module that is made of it: {model.__name__}(...)"
         )
-    if isinstance(model, Path) or (isinstance(model, str) and Path(model).exists() and _is_file_name(model)):
+    if isinstance(model, Path) or (isinstance(model, str) and _is_weights(Path(model))):
         weights = "weights" if role == "model" else f"{role}_weights"
         raise StkdError(
             f"the {role} is the path {model}; give the name of a model or a module, and what it starts from as "
@@ -387,8 +388,9 @@ def _name(model: str | nn.Module, role: str = "teacher") -> str:
     return model
 
 
-def _is_file_name(text: str) -> bool:
-    return "." in Path(text).name or Path(text).is_dir()
+def _is_weights(path: Path) -> bool:
+    """Whether what may be a model's name is a file or a run; `resnet8` stays a name beside a run that is called so."""
+    return path.is_file() or ((path / "config.yaml").is_file() and path.as_posix() not in zoo)
 
 
 def _module(model: str | Path | nn.Module | None) -> nn.Module | None:

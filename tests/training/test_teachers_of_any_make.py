@@ -143,6 +143,14 @@ def test_a_student_of_transformers(teacher_run: Path, tmp_path: Path) -> None:
     assert opened(torch.randn(2, 1, 8, 8)).shape == (2, 10)
 
 
+def test_a_name_stays_one_beside_a_run_that_is_called_so(
+    teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        package.distill(teacher_run, "cnn2", "digits", "kd", out="cnn2", **{**SHORT, "epochs": 1})
+
+
 def test_features_of_a_file_that_shows_none(tmp_path: Path) -> None:
     file = of_onnx(tmp_path)
     with pytest.raises(
