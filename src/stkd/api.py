@@ -35,6 +35,7 @@ from .runs.finished_run import open_run
 from .runs.options import check_unchanged, with_cached_epochs
 from .runs.result import Result
 from .training.cache_writer import Cached, run_cache
+from .training.choice import SharedChoice
 from .training.group_options import configs_of
 from .training.learner import Diverged
 from .training.probe_writer import Probed, run_probe
@@ -247,6 +248,7 @@ def run_distill(
     teacher: nn.Module | None = None,
     progress: bool = True,
     on_epoch: OnEpoch | None = None,
+    shared: SharedChoice | None = None,
 ) -> Result:
     """Distil as a config says; `data`, `student` and `teacher` stand in for what the config names.
 
@@ -258,18 +260,19 @@ def run_distill(
         data, student, teacher: See above.
         progress: Show a progress bar.
         on_epoch: Called after each epoch (of the last generation); what it raises ends the run, which can be resumed.
+        shared: The choice of engines of the study that the run belongs to.
     """
     job = Job.of(config, student)
     if config.generations > 1 and (student is not None or not job.method.uses_teacher):
         raise StkdError("generations need a student by name and a method with a teacher")
     *before, config = _generations(config)
     for own in before:
-        run_distill(own, data=data, teacher=teacher, progress=progress)
+        run_distill(own, data=data, teacher=teacher, progress=progress, shared=shared)
         teacher = None
     if job.method.uses_teacher:
         config = with_cached_epochs(config)
     job = dataclasses.replace(job, config=config)
-    return _only(run_jobs([job], data=data, teacher=teacher, progress=progress, on_epoch=on_epoch))
+    return _only(run_jobs([job], data=data, teacher=teacher, progress=progress, on_epoch=on_epoch, shared=shared))
 
 
 def run_many(
@@ -354,7 +357,8 @@ def _taught_by(config: DistillConfig, run: Path) -> DistillConfig:
         for field in dataclasses.fields(config)
         if field.name.startswith("teacher") or field.name == "more_teachers"
     }
-    own |= {"teacher_precision": config.teacher_precision, "seed": config.seed + 1, "teacher_weights": run}
+    own |= {"teacher_precision": config.teacher_precision, "teacher_engine": config.teacher_engine}
+    own |= {"seed": config.seed + 1, "teacher_weights": run}
     return dataclasses.replace(config, **own)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -66,3 +66,17 @@ def metrics() -> Callable[[Path], list[dict[str, Any]]]:
         return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_s")} for row in rows]
 
     return read
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], None]:
+    """Sets the seconds that trials of engines find, 100 for what is not named; the shortest run is worth a trial."""
+
+    def set_times(seconds: Mapping[str, float]) -> None:
+        def found(calls: Mapping[str, Any], *_: Any) -> dict[str, float]:
+            return {name: seconds.get(name, 100.0) for name in calls}
+
+        monkeypatch.setattr("stkd.training.engines._TRIAL_FROM", {"cpu": 0.0})
+        monkeypatch.setattr("stkd.training.session.timed", found)
+
+    return set_times

@@ -110,9 +110,9 @@ class RunOptions:
     accelerator: str = _opt("auto", "cpu, cuda, mps or auto")
     devices: int = _opt(1, "number of devices")
     strategy: str = _opt("auto", "how several devices work together, such as ddp")
-    precision: Literal["auto", "32", "bf16", "16"] = _opt("auto", "arithmetic; auto is bf16 where that is fast")
+    precision: Literal["auto", "32", "bf16", "16"] = _opt("auto", "arithmetic; auto: by trial in a long run")
     compile: Literal["auto", "none", "teacher", "all"] = _opt(
-        "auto", "what torch.compile runs; auto: all in a long run"
+        "auto", "what torch.compile runs; auto: by trial in a long run"
     )
     cuda_graph: bool = _opt(False, "record training steps as a CUDA graph and replay it (one GPU; not measured)")
     eval_every: int = _opt(1, "epochs between evaluations")
@@ -237,8 +237,9 @@ class DistillConfig(RunConfig):
     )
     teacher_size: int | None = _opt(None, "side in pixels of the images that it expects")
     teacher_precision: Literal["auto", "32", "bf16", "int8"] = _opt(
-        "auto", "arithmetic of the teacher; auto is int8 where that is fast and hardly changes its logits"
+        "auto", "arithmetic of the teacher; auto: by trial in a long run, where its logits hardly change"
     )
+    teacher_engine: Literal["auto", "torch", "openvino"] = _opt("auto", "what runs the teacher; auto: by trial")
     teacher_cache: Path | None = _opt(None, "learn from the logits that 'stkd cache' wrote; needs no teacher")
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
     student_options: dict[str, Any] | None = _opt(None, "keyword arguments of the student's model")

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from .config import RunConfig
-from .devices import fast_bfloat16
+from .devices import plain_precision
 from .errors import StkdError
 from .processes import check_launch
 
@@ -70,7 +70,7 @@ def make_fabric(config: RunConfig) -> Fabric:
         device = Fabric(accelerator=config.accelerator, devices=1).device
         precision = config.precision
         if precision == "auto":
-            precision = "bf16" if fast_bfloat16(device) else "32"
+            precision = plain_precision(device)
         if precision == "16" and device.type == "cpu":
             raise StkdError("precision 16 needs a GPU; on a CPU take bf16 or 32")
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Whether torch.compile pays for a run, and compiling that falls back to the model as it is."""
+"""Compiling that falls back to the model as it is."""
 
 from __future__ import annotations
 
@@ -9,32 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Execution", "compiled", "compiling_pays"]
+__all__ = ["Execution", "compiled"]
 
 Execution = Literal["eager", "compiled"]
 """How torch runs a model."""
 
-_PAYS_FROM = {"cpu": 7e13, "cuda": 2.5e15}
-"""Multiply-accumulates of a run from which compiling saves more time than it takes, by device.
-
-CPU: results/compiling.json at revision 1dc5181, resnet56 -> resnet20 in float32; in bf16 steps took as long compiled
-(0.97 times the speed). CUDA: an estimate, not measured.
-"""
-
 _log = logging.getLogger(__name__)
-
-
-def compiling_pays(device: torch.device, precision: str, work: float) -> bool:
-    """Whether compiling wins back the time that it takes.
-
-    Args:
-        device: Where the models run.
-        precision: Fabric's name of their arithmetic, such as "32-true" or "bf16-mixed".
-        work: Multiply-accumulates of the whole run.
-    """
-    if device.type == "cpu" and precision.startswith("bf16"):
-        return False
-    return work >= _PAYS_FROM.get(device.type, float("inf"))
 
 
 def compiled(

@@ -72,6 +72,8 @@ def _changes(result: Mapping[str, Any]) -> Iterator[str]:
             yield f" After epoch {longer['epoch']} it was lengthened from {longer['from']} to {longer['to']} epochs."
         if (images := change.get("data_changed")) is not None:
             yield f" After epoch {images['epoch']} it went on with other images."
+        if (engines := change.get("engines_changed")) is not None:
+            yield f" After epoch {engines['epoch']} it went on with {engines['to']}, before with {engines['from']}."
 
 
 def describe_mix(mix: Mapping[str, Any]) -> str:

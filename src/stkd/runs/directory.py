@@ -172,6 +172,16 @@ class RunDirectory:
             start["resumed"] = [*start.get("resumed", []), now]
         write_atomic(file, json.dumps(start or now, indent=1))
 
+    @property
+    def engines(self) -> list[dict[str, Any]]:
+        """What ran teacher and student at the start and after each resumption, as env.json has it.
+
+        Empty before the first checkpoint, and where an earlier version, which did not record it, began the run.
+        """
+        recorded = _read_object(self._file("env.json")) if self.last.exists() else None
+        starts = [] if recorded is None else [recorded, *recorded.get("resumed", [])]
+        return [start["engines"] for start in starts if "engines" in start]
+
     def log(self, rows: list[dict[str, Any]]) -> None:
         """Bring metrics.jsonl up to the metrics so far, one row an epoch.
 

@@ -222,7 +222,7 @@ def _teacher_digest(config: TrainConfig | DistillConfig) -> str | None:
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
         if field.name.startswith("teacher")
-        and field.name not in ("teacher_weights", "teacher_cache", "teacher_precision")
+        and field.name not in ("teacher_weights", "teacher_cache", "teacher_precision", "teacher_engine")
     }
     for name in ("teacher_classes", "teacher_class_map"):
         file: Path | None = getattr(config, name)

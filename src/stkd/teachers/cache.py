@@ -52,6 +52,7 @@ class Header:
         top_k: Logits kept of each row; None keeps all, as they are.
         dtype: Number format of the logits.
         images: The data in words, for messages; empty in caches of earlier versions.
+        engines: What ran each model of the teacher, as `teachers.engines.TeacherEngine` records it.
     """
 
     samples: dict[str, Any]
@@ -65,6 +66,7 @@ class Header:
     top_k: int | None
     dtype: Literal["fp16", "fp32"]
     images: str = ""
+    engines: tuple[dict[str, Any], ...] = ()
 
     @property
     def record(self) -> np.dtype[np.void]:
@@ -111,7 +113,7 @@ _UNSAID = {
 }
 """What a cache does not say where it is as it was before there was a choice."""
 
-_NOT_COMPARED = ("samples", "epochs", "teacher_name", "images")
+_NOT_COMPARED = ("samples", "epochs", "teacher_name", "images", "engines")
 
 _AUGMENTATIONS = {
     "none": "no augmentation",
@@ -186,11 +188,25 @@ def read_header(folder: Path) -> Header | None:
             raise StkdError(f"{folder} was written by a later version of stkd; make the cache again, or update stkd")
         samples = dict(fields["samples"])
         samples.setdefault("drop_last", True)  # as it was before there was a choice
-        return Header(**{**fields, "classes": tuple(fields["classes"]), "samples": samples})
+        if "engines" not in fields:
+            fields |= _as_named_now(fields["precision"])
+        lists = {name: tuple(fields[name]) for name in ("classes", "engines")}
+        return Header(**{**fields, **lists, "samples": samples})
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise StkdError(f"{folder / _HEADER} is damaged; delete {folder} and make the cache again") from None
+
+
+def _as_named_now(precision: str) -> dict[str, Any]:
+    """Precision and engines of a cache whose version did not record engines and called precisions as Fabric does."""
+    names = {"32-true": "32", "bf16-mixed": "bf16", "16-mixed": "16"}
+    models = precision.split(", ")
+    engines = [
+        {"precision": names.get(own, own), "engine": "openvino" if own in ("bf16", "int8") else "torch"}
+        for own in models
+    ]
+    return {"precision": ", ".join(str(own["precision"]) for own in engines), "engines": engines}
 
 
 def need_header(folder: Path) -> Header:

@@ -25,7 +25,10 @@ from ..core.locks import lock_folder
 from ..data import DataSet
 from ..data.samples import describe_images, describe_samples
 from ..teachers.cache import Header, pack, read_header, shard_file, write_header, write_shard
+from ..teachers.engines import TeacherEngine
 from ..teachers.probed import keep_heads
+from .choice import Choice
+from .engines import Known
 from .session import Job, Session, open_session
 from .session_check import check_session
 
@@ -65,13 +68,24 @@ def run_cache(
     _refuse_foreign(config.out)
     with open_session([job], data=data, teacher=teacher, students=False) as session:
         check_session(session, [config.out])
-        session.choose_engines()
+        session.choose_engines(_known(config))
         header = _header(config, session)
         lock = lock_folder(config.out)
         try:
             return _complete(config, header, session, progress)
         finally:
             lock.release()
+
+
+def _known(config: CacheConfig) -> Known:
+    """What ran the teacher of a cache that is to be completed, where options do not ask for another precision."""
+    held = read_header(config.out)
+    if held is None or not held.engines:
+        return Known()
+    engines = tuple(TeacherEngine.of(record) for record in held.engines)
+    free = config.teacher_precision == "auto" and all(config.precision in ("auto", own.precision) for own in engines)
+    changed = ["teacher_engine"] if config.teacher_engine != "auto" else []
+    return Known(kept=Choice(teachers=engines), changed=changed) if free else Known()
 
 
 def _complete(config: CacheConfig, header: Header, session: Session, progress: bool) -> Cached:
@@ -115,6 +129,7 @@ def _header(config: CacheConfig, session: Session) -> Header:
         top_k=config.top_k,
         dtype=config.dtype,
         images=describe_images(data),
+        engines=tuple(TeacherEngine.of(model).record() for model in session.teacher.record),
     )
 
 

@@ -1,124 +1,231 @@
-"""How teacher and students are run: chosen from config and machine alone, so that a resumed run goes on alike."""
+"""How teacher and students are run: chosen once, by trial where a run is long, and kept when the run goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import logging
+from collections.abc import Collection
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from ..core.devices import fast_bfloat16
+from ..core.errors import StkdError
+from ..teachers import LiveTeacher
+from ..teachers.engines import Runner, TeacherEngine, make_runner, nearness
+from ..teachers.openvino import named
+from .choice import Choice, SharedChoice
+from .engine_options import EngineOptions
+from .stopwatch import Timer
+from .student_engines import compile_students, set_precision
+from .trial import Trial
+from .work import live_models, work_of_session
 
-from ..core.config import DistillConfig, TrainConfig
-from ..core.fabric import Fabric
-from ..data import DataSet
-from ..data.loader import TrainLoader
-from ..data.plan import steps_per_epoch
-from ..evaluation import macs
-from ..methods import Method
-from ..mixing import Mix
-from ..models.compilation import Execution, compiled, compiling_pays
-from ..teachers import Ensemble, LiveTeacher, Teacher
-from ..teachers.engines import batches_after, set_runner
-from .student import Student
+if TYPE_CHECKING:
+    from .session import Session
 
-__all__ = ["choose_student_engine", "choose_teacher_engine", "live_models", "work_of"]
+__all__ = ["Known", "choose_engines"]
 
-_ENGINE_PAYS, _INT8_PAYS = 2.5e12, 7e13
-"""Multiply-accumulates of a run from which converting the teacher to bf16, and trying it in int8, pay: estimates."""
+_log = logging.getLogger(__name__)
+
+_TRIAL_FROM = {"cpu": 1e12, "cuda": 1e14}
+"""Multiply-accumulates of a run below which it takes a few minutes at most; nothing is timed there."""
 
 
-def choose_teacher_engine(
-    config: DistillConfig,
-    methods: Sequence[Method],
-    teacher: Teacher | None,
-    loader: TrainLoader,
-    fabric: Fabric,
-    work: float,
-) -> None:
-    """Choose how the models of a teacher are run; its `record` says so.
+@dataclass(frozen=True)
+class Known:
+    """What is known before engines are chosen.
 
-    A model whose features a method looks at is not compiled: its hooks would be part of code that torch keeps for all
-    models of a class.
-
-    Args:
-        config: The options.
-        methods: Those of all students.
-        teacher: On its device, tapped if a method wants that.
-        loader: The batches.
-        fabric: Device and precision.
-        work: Multiply-accumulates of the run.
-
-    Raises:
-        StkdError: A precision was asked for that is not possible here.
+    Attributes:
+        kept: What the run was begun with, if it goes on.
+        changed: Options of now that differ from those that it was begun with: "compile", "teacher_engine".
+        shared: The choice of the study that the run belongs to.
+        random_weights: The teacher's weights tell nothing about its answers, so that int8 is left out.
+        earlier_version: An earlier version began the run, and did not record what ran it.
     """
-    worth = {"engine_pays": work >= _ENGINE_PAYS, "int8_pays": work >= _INT8_PAYS}
-    compile = _compiles("teacher", config, fabric, work) and not any(method.needs for method in methods)
-    for model in live_models(teacher):
-        set_runner(model, config, methods, loader, fabric, compile=compile, **worth)
+
+    kept: Choice | None = None
+    changed: Collection[str] = ()
+    shared: SharedChoice | None = None
+    random_weights: bool = False
+    earlier_version: bool = False
 
 
-def choose_student_engine(student: Student, loader: TrainLoader, work: float) -> Execution:
-    """Choose how a student is run and set its `fast`.
+def choose_engines(session: Session, known: Known, timer: Timer) -> Choice:
+    """Choose what runs teacher and students of a session, and have it run them.
 
     Args:
-        student: On its device.
-        loader: The batches.
-        work: Multiply-accumulates of the run.
+        session: Its `fabric` and those of its students get the precision that is chosen.
+        known: What is known before.
+        timer: Says how long something takes.
 
     Returns:
-        What was chosen, for the record.
+        What was chosen.
+
+    Raises:
+        StkdError: An engine that was asked for, or that belongs to the run, is not possible here.
     """
-    config, fabric = student.config, student.fabric
-    student.module.train()
-    if student.features is not None or not _compiles("student", config, fabric, work):
-        return "eager"
-    loader.compile()
-
-    def answer(module: nn.Module, images: Tensor) -> Tensor:
-        with fabric.autocast():
-            # as Fabric does around the student; a graph is compiled for one type of input
-            logits: Tensor = module(fabric.strategy.precision.convert_input(images))
-        return logits
-
-    student.fast, execution = compiled(student.module, next(batches_after(loader, config.epochs)), answer)
-    return execution
+    choosing = _Choosing(session, known, timer)
+    if known.kept is not None:
+        kept = replace(known.kept, precision=known.kept.precision or choosing.options.plain_precision)
+        return choosing.use(choosing.changed(kept), kept=True)
+    if known.earlier_version:
+        return choosing.use(choosing.of_earlier_version(), kept=False)
+    with nullcontext(Choice()) if known.shared is None else known.shared.held() as begun:
+        choice = choosing.use(choosing.completed(begun), kept=False)
+        if known.shared is not None:
+            teachers = begun.teachers if session.teacher is None else choice.teachers
+            known.shared.write(replace(choice, teachers=teachers))
+    return choice
 
 
-def _compiles(
-    role: Literal["teacher", "student"], config: TrainConfig | DistillConfig, fabric: Fabric, work: float
-) -> bool:
-    if fabric.world_size > 1:
-        return False  # each process would have to make the same choice after a failure
-    return (
-        compiling_pays(fabric.device, fabric.strategy.precision.precision, work)
-        if config.compile == "auto"
-        else config.compile in ("all", role)
-    )
+class _Choosing:
+    """The choice for one session."""
 
+    def __init__(self, session: Session, known: Known, timer: Timer) -> None:
+        self.session, self.known, self.timer = session, known, timer
+        self.config, self.loader = session.jobs[0].config, session.loader
+        self.models = live_models(session.teacher)
+        looking = [job.config.method for job in session.jobs if job.method.needs]
+        of_study = known.shared is not None and known.shared.features
+        self.options = EngineOptions(
+            self.config,
+            session.fabric.device,
+            features=bool(looking) or of_study,
+            together=of_study or session.fabric.world_size > 1,
+            changing_rows=self.config.mixed_epochs is not None and session.mix.beside,
+            method=looking[0] if looking else self.config.method,
+        )
+        self.temperature = float(getattr(session.jobs[0].method, "temperature", 1.0))
+        self.long = work_of_session(session) >= _TRIAL_FROM.get(session.fabric.device.type, float("inf"))
+        self.trial: Trial | None = None
 
-def work_of(
-    config: TrainConfig | DistillConfig, student: nn.Module | None, teacher: Teacher | None, data: DataSet, mix: Mix
-) -> float:
-    """Multiply-accumulates of a run; a backward pass costs as much as two forward passes.
+    def completed(self, begun: Choice) -> Choice:
+        """What was chosen before, and the rest as options say or by trial."""
+        options, choice = self.options, begun
+        precision = begun.precision or options.plain_precision
+        students = teachers = False
+        if begun.precision is None:
+            choice = replace(choice, precision=precision, student=options.execution("student"))
+            students = len(options.student_precisions()) > 1 or options.may_compile_students
+            students = students and bool(self.session.students)
+        if begun.teachers is None:
+            plain = tuple(options.plain_teacher(precision, long=self.long) for _ in self.models)
+            choice = replace(choice, teachers=plain)
+            teachers = bool(self.models) and len(options.teacher_engines(precision)) > 1
+        if not (students or teachers):
+            return choice
+        if not self.long or self.session.fabric.world_size > 1:
+            return replace(choice, by="plain")
+        self.trial = Trial(self.session, options, self.temperature, self.timer, self.known.random_weights)
+        return self.trial.run(choice, students=students, teachers=teachers)
 
-    Args:
-        config: Its options.
-        student: None counts the teacher alone.
-        teacher: None counts the student alone.
-        data: For the size of the images and of an epoch.
-        mix: For the rows of a batch: real images beside virtual ones are rows too.
-    """
-    row = sum(macs(model.module, model.info.channels, model.info.size) for model in live_models(teacher))
-    if student is not None:
-        mode = student.training
-        row += 3 * macs(student.eval(), data.channels, data.size)
-        student.train(mode)
-    images = len(data.train)
-    steps = steps_per_epoch(images, config.batch_size, drop_last=config.drop_last)
-    return float(row) * mix.rows(min(images, config.batch_size)) * steps * config.epochs
+    def of_earlier_version(self) -> Choice:
+        """What an earlier version ran a short run with."""
+        options = self.options
+        precision = options.plain_precision
+        if self.config.precision == "auto" and fast_bfloat16(self.session.fabric.device):
+            precision = "bf16"
+        if "auto" in (self.config.precision, self.config.compile):
+            _log.warning(
+                "%s was begun by an earlier version, which did not record what ran it: it goes on in %s by torch, and "
+                "if it was begun with something else it is not bit for bit the same run",
+                *(self.config.out, named(precision)),
+            )
+        teachers = tuple(options.plain_teacher(precision, long=self.long) for _ in self.models)
+        return Choice(precision, options.execution("student"), teachers, by="earlier version")
 
+    def changed(self, choice: Choice) -> Choice:
+        """The choice of a run that goes on, where options of now ask for something else."""
+        options, other = self.options, choice
+        teachers = list(choice.teachers or ())
+        library: Any = getattr(self.config, "teacher_engine", "auto")
+        if "teacher_engine" in self.known.changed and library != "auto":
+            lower: dict[str, Any] = {"int8": choice.precision}  # torch has no int8
+            teachers = [
+                engine
+                if engine.library == library
+                else TeacherEngine(library, lower.get(engine.precision, engine.precision))
+                for engine in teachers
+            ]
+        if "compile" in self.known.changed and self.config.compile != "auto":
+            other = replace(other, student=options.execution("student"))
+            teachers = [
+                replace(engine, execution=options.execution("teacher")) if engine.library == "torch" else engine
+                for engine in teachers
+            ]
+        other = replace(other, teachers=None if choice.teachers is None else tuple(teachers))
+        if other.same_engines(choice):
+            return choice
+        _log.warning(
+            "%s was begun with %s and goes on with %s: from here on it is not bit for bit the run that was begun",
+            *(self.config.out, choice, other),
+        )
+        return replace(other, by="options", facts={})
 
-def live_models(teacher: Teacher | None) -> list[LiveTeacher]:
-    """The teachers that run a model; a cache looks its answers up."""
-    if isinstance(teacher, Ensemble):
-        return teacher.teachers
-    return [teacher] if isinstance(teacher, LiveTeacher) else []
+    def use(self, choice: Choice, *, kept: bool) -> Choice:
+        """Have the engines run teacher and students.
+
+        Args:
+            choice: What is to run them.
+            kept: Whether the run was begun with them; what fails of others is replaced by torch, eager.
+
+        Returns:
+            What does run them.
+
+        Raises:
+            StkdError: One is not possible here.
+        """
+        assert choice.precision is not None
+        if self.models and len(choice.teachers or ()) != len(self.models):
+            raise StkdError(f"{self.config.out} was begun with other teachers; give another --out")
+        set_precision(self.session, choice.precision)
+        engines = [
+            self._run_teacher(place, model, engine, kept=kept)
+            for place, (model, engine) in enumerate(zip(self.models, choice.teachers or (), strict=False))
+        ]
+        if choice.student == "compiled" and not compile_students(self.session) and kept:
+            raise self._fails_here("its student compiled", "--compile none")
+        if all(student.fast is student.module for student in self.session.students):
+            choice = replace(choice, student="eager")  # it fails, or methods look at the features of all
+        return replace(choice, teachers=tuple(engines)) if self.models else choice
+
+    def _run_teacher(self, place: int, model: LiveTeacher, engine: TeacherEngine, *, kept: bool) -> TeacherEngine:
+        checks: dict[str, Any] = {}
+        tried = None if self.trial is None else self.trial.ready.get(place)
+        if tried is not None:
+            model.runner = tried.runner
+            checks = {str(own.precision): near.record() for own, near in tried.checks.items()}
+        else:
+            engine, model.runner = self._runner(model, engine, kept=kept)
+            if engine.precision == "int8":
+                near = nearness(model, model.runner, self.loader, self.config.epochs, self.temperature)
+                checks = {"int8": near.record()}
+                _log.info("teacher in int8: %s", near)
+        model.record = [{**engine.record(), **checks}]
+        return engine
+
+    def _runner(self, model: LiveTeacher, engine: TeacherEngine, *, kept: bool) -> tuple[TeacherEngine, Runner]:
+        """The engine, or where one that nobody asked for fails torch, ready."""
+        if kept and not engine.installed:
+            raise self._fails_here(
+                f"its teacher in {engine}", "--teacher-engine torch", " (pip install 'stkd[openvino]')"
+            )
+        made = self.loader, self.config.epochs, self.session.fabric
+        try:
+            return engine, make_runner(model, engine, *made)
+        except StkdError as error:
+            if kept and engine.execution == "compiled":
+                raise self._fails_here("its teacher compiled", "--compile none") from None
+            asked = getattr(self.config, "teacher_engine", "auto") == "openvino" or engine.precision == "int8"
+            if kept or asked:
+                raise
+            if engine.execution == "eager":  # the compiler has said so itself
+                _log.warning("%s", error)
+            engine = TeacherEngine("torch", engine.precision)
+            return engine, make_runner(model, engine, *made)
+
+    def _fails_here(self, what: str, option: str, cure: str = "") -> StkdError:
+        return StkdError(
+            f"{self.config.out} was begun with {what}, which is not possible here{cure}; go on with {option}, not bit "
+            "for bit the same run"
+        )

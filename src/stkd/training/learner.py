@@ -19,6 +19,7 @@ from ..evaluation import score
 from ..runs.directory import RunDirectory
 from ..teachers.cached import CachedTeacher
 from .at_chance import at_chance
+from .choice import Choice
 from .cuda_graph import CapturedStep, CudaGraph, check_capture
 from .meter import Meter
 from .optim import make_optimizer, make_schedule, usual_lr
@@ -95,6 +96,21 @@ class Learner:
         if (checkpoint := self.run.checkpoint()) is None:
             return {}
         return resume(self.state, checkpoint, self.config, self.student.method, self.data)
+
+    def note_engines(self, choice: Choice) -> dict[str, Any]:
+        """Note in the run's changes where it goes on with other engines than it was begun with.
+
+        Returns:
+            What is to be recorded: "engines_changed"; empty where nothing is new.
+        """
+        begun = [Choice.of(record) for record in self.run.engines]
+        known = [change["engines_changed"]["to"] for change in self.state.changes if "engines_changed" in change]
+        before = known[-1] if known else str(begun[0]) if begun else str(choice)
+        if before == str(choice):
+            return {}
+        change = {"engines_changed": {"from": before, "to": str(choice), "epoch": self.state.epoch}}
+        self.state.changes = [*self.state.changes, change]
+        return change
 
     def separate(self) -> None:
         """From here on it draws random numbers as if it trained alone, whatever others draw in between."""

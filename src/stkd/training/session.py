@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from torch import nn
@@ -28,8 +27,11 @@ from ..teachers.classes import classes_of_teacher
 from ..teachers.engines import release
 from ..teachers.loan import borrowed
 from ..teachers.selection import open_teacher
-from .engines import choose_student_engine, choose_teacher_engine, live_models, work_of
+from .choice import Choice
+from .engines import Known, choose_engines
+from .stopwatch import Timer, timed
 from .student import Student, check_labels, make_student
+from .work import live_models
 
 __all__ = ["Job", "Session", "common_mix", "open_session"]
 
@@ -95,23 +97,30 @@ class Session:
             seconds=config.preflight_seconds,
         )
 
-    def choose_engines(self) -> None:
-        """Choose how teacher and students are run; by trial where that pays, which can take a minute."""
+    def choose_engines(self, known: Known | None = None, timer: Timer | None = None) -> Choice:
+        """Choose how teacher and students are run; by trial where that pays, which can take a minute.
+
+        Args:
+            known: What is known before, of a run that goes on or of others of its study.
+            timer: Says how long something takes; None looks at a clock.
+
+        Returns:
+            What was chosen.
+
+        Raises:
+            StkdError: An engine that was asked for, or that the run was begun with, is not possible here.
+        """
         began = time.monotonic()
         torch.compiler.reset()  # torch keeps what it compiled for at most eight models of a class
-        config, loader, teacher = self.jobs[0].config, self.loader, self.teacher
-        work = partial(work_of, data=self.data, mix=self.mix)
-        if isinstance(config, DistillConfig):
-            first = self.students[0].module if self.students else None
-            methods = [job.method for job in self.jobs]
-            choose_teacher_engine(config, methods, teacher, loader, self.fabric, work(config, first, teacher))
+        choice = choose_engines(self, known or Known(), timer or timed)
         for student in self.students:
-            execution = choose_student_engine(student, loader, work(student.config, student.module, student.teacher))
             student.engines = {
-                "teachers": [] if teacher is None else teacher.record,
-                "student": execution,
+                "by": choice.by,
+                "teachers": [] if self.teacher is None else self.teacher.record,
+                "student": "eager" if student.fast is student.module else "compiled",
                 "setup_seconds": round(time.monotonic() - began, 1),
             }
+        return choice
 
 
 @contextmanager

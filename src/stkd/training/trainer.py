@@ -9,11 +9,14 @@ from typing import Any
 
 from torch import nn
 
+from ..core.errors import StkdError
 from ..core.processes import check_launch
 from ..data import DataSet
 from ..runs.directory import RunDirectory
 from ..runs.result import Result
 from ..teachers.probed import keep_heads
+from .choice import Choice, SharedChoice
+from .engines import Known
 from .learner import Diverged, Learner
 from .loop import train
 from .session import Job, Session, common_mix, open_session
@@ -32,6 +35,7 @@ def run_jobs(
     teacher: nn.Module | None = None,
     progress: bool = True,
     on_epoch: OnEpoch | None = None,
+    shared: SharedChoice | None = None,
 ) -> list[Result | Diverged]:
     """Train what jobs ask for, or go on where that was stopped; what is finished is taken as it is.
 
@@ -40,6 +44,7 @@ def run_jobs(
         data, teacher: Stand in for what the configs name.
         progress: Show a progress bar.
         on_epoch: Called after each epoch of each student; what it raises ends the training, which can be resumed.
+        shared: The choice of engines of the study that the runs belong to.
 
     Returns:
         For each job its result, or why it was given up; one that diverges leaves the others alone.
@@ -62,8 +67,8 @@ def run_jobs(
             if session.fabric.is_global_zero:
                 for i in todo:
                     keep_heads(session.teacher, runs[i].path)
-            session.choose_engines()
-            learners = _learners(session, [runs[i] for i in todo])
+            choice = session.choose_engines(_known([runs[i] for i in todo], shared))
+            learners = _learners(session, [runs[i] for i in todo], choice)
             told = None if on_epoch is None else lambda learner: on_epoch(learner.state.rows)
             train(learners, session.loader, progress=progress, on_epoch=told)
             for i, learner in zip(todo, learners, strict=True):
@@ -71,15 +76,33 @@ def run_jobs(
     return [result for result in results if result is not None]
 
 
-def _learners(session: Session, runs: Sequence[RunDirectory]) -> list[Learner]:
+def _known(runs: Sequence[RunDirectory], shared: SharedChoice | None) -> Known:
+    """What is known of engines before they are chosen.
+
+    Raises:
+        StkdError: Runs that are to go on beside each other were begun with different ones.
+    """
+    begun = [(run, Choice.of(run.engines[-1])) for run in runs if run.engines]
+    if not begun:
+        earlier = next((run for run in runs if run.last.exists()), None)
+        return Known(shared=shared, earlier_version=earlier is not None)
+    first, kept = begun[0]
+    for run, other in begun[1:]:
+        if not other.same_engines(kept):
+            raise StkdError(f"{first.path.name} was begun with {kept}, {run.path.name} with {other}; run them apart")
+    now, before = first.config, first.begun
+    changed = [name for name in ("compile", "teacher_engine") if getattr(now, name, None) != before.get(name, "auto")]
+    return Known(kept, changed, shared)
+
+
+def _learners(session: Session, runs: Sequence[RunDirectory], choice: Choice) -> list[Learner]:
     learners = []
     for student, run in zip(session.students, runs, strict=True):
         beside = [other.path.name for other in runs if other is not run]
         learner = Learner(student, session, run)
-        changes = learner.restore()
-        run.record_environment(
-            {"data": session.data.fingerprint, "device": str(session.fabric.device), "beside": beside, **changes}
-        )
+        changes = learner.restore() | learner.note_engines(choice)
+        facts = {"data": session.data.fingerprint, "device": str(session.fabric.device), "beside": beside}
+        run.record_environment({**facts, "engines": choice.record(), **changes})
         if beside:
             learner.separate()
         learners.append(learner)

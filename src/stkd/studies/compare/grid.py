@@ -16,6 +16,7 @@ from ...methods.selection import mix_of, named_method
 from ...mixing import Mix
 from ...runs.directory import read_result
 from ...runs.options import check_unchanged, read_options, with_cached_epochs
+from ...training.choice import SharedChoice
 from .recipe import Comparison
 
 __all__ = ["Cell", "Grid", "Task", "grid_of"]
@@ -37,12 +38,14 @@ class Task:
         config: Its options.
         after: Run directory of its teacher, which has to be finished first.
         done: Whether it had been finished before.
+        engines: What runs teacher and student in all runs of this student on this data set.
     """
 
     title: str
     config: TrainConfig | DistillConfig
     after: Path | None = None
     done: bool = False
+    engines: SharedChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,9 @@ def grid_of(comparison: Comparison, out: Path) -> Grid:
             "give --teacher-weights RUN, or in the recipe teacher: {model: NAME, epochs: N}"
         )
     teachers = _teachers(comparison, out) if taught and comparison.teacher is not None else {}
+    features = any(method.needs for method in methods.values())
     cells = [
-        _cell(comparison, out, data, student, label, methods[label], teachers.get(data))
+        _cell(comparison, out, data, student, label, methods[label], teachers.get(data), features=features)
         for data in comparison.data
         for student in comparison.students
         for label in comparison.methods
@@ -147,7 +151,15 @@ def _teachers(comparison: Comparison, out: Path) -> dict[str, Task]:
 
 
 def _cell(
-    comparison: Comparison, out: Path, data: str, student: str, label: str, method: Method, teacher: Task | None
+    comparison: Comparison,
+    out: Path,
+    data: str,
+    student: str,
+    label: str,
+    method: Method,
+    teacher: Task | None,
+    *,
+    features: bool,
 ) -> Cell:
     options = {**comparison.options, **comparison.methods[label], "data": comparison.data[data], "student": student}
     if not method.uses_teacher:
@@ -156,22 +168,29 @@ def _cell(
     elif teacher is not None:
         options["teacher_weights"] = teacher.config.out
     after = teacher.config.out if teacher is not None else None
-    folder = out / data / student.replace("/", "-") / label
+    together = out / data / student.replace("/", "-")
+    engines, folder = SharedChoice(together / "engines.json", features), together / label
     first = build(DistillConfig, {**options, "out": folder})
     runs = {
         seed: _task(
             f"{data} {student} {label}, seed {seed}",
             dataclasses.replace(first, seed=seed, out=folder / f"seed-{seed}"),
             after,
+            engines,
         )
         for seed in comparison.seeds
     }
     return Cell(data, student, label, first.method, mix_of(first, method), runs)
 
 
-def _task(title: str, config: TrainConfig | DistillConfig, after: Path | None = None) -> Task:
+def _task(
+    title: str,
+    config: TrainConfig | DistillConfig,
+    after: Path | None = None,
+    engines: SharedChoice | None = None,
+) -> Task:
     done = read_result(config.out) is not None
     if done:  # it is not made again, so it must have been made with the same options
         asked = with_cached_epochs(config) if isinstance(config, DistillConfig) else config
         check_unchanged(config.out / "config.yaml", plain(asked), else_give="another label, or another --out")
-    return Task(title, config, after, done)
+    return Task(title, config, after, done, engines)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from ...core.errors import Interrupted, StkdError
+from ...training.choice import SharedChoice
 from .workers import Config, Failure, Outcome, attempt
 
 try:
@@ -49,8 +50,8 @@ class RayWorkers:
         self._threads = threads
         self._under_way: dict[ray.ObjectRef[Failure | None], Config] = {}
 
-    def start(self, config: Config) -> None:
-        self._under_way[self._attempt.remote(config, self._threads)] = config
+    def start(self, config: Config, engines: SharedChoice | None = None) -> None:
+        self._under_way[self._attempt.remote(config, self._threads, engines)] = config
 
     def wait(self, seconds: float) -> Iterable[Outcome]:
         done, _ = ray.wait(list(self._under_way), timeout=seconds)
@@ -65,12 +66,12 @@ class RayWorkers:
         ray.shutdown()
 
 
-def _attempt(config: Config, threads: int) -> Failure | None:
+def _attempt(config: Config, threads: int, engines: SharedChoice | None) -> Failure | None:
     import torch
 
     torch.set_num_threads(threads)
     try:
-        return attempt(config)
+        return attempt(config, engines)
     except Interrupted as stop:
         return Failure(str(stop))
 

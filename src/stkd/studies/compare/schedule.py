@@ -84,7 +84,7 @@ def run_all(tasks: Iterable[Task], workers: Workers) -> Failures:
             while queue.waiting or running:
                 while len(running) < workers.size and (task := queue.take()) is not None:
                     running[task.config.out] = task
-                    workers.start(task.config)
+                    workers.start(task.config, task.engines)
                 if not running:
                     time.sleep(_LOOK)  # all that is left is being made by other processes
                 for config, failure in workers.wait(_LOOK) if running else ():

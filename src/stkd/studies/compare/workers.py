@@ -17,6 +17,7 @@ from typing import Protocol
 
 from ...core.config import DistillConfig, TrainConfig
 from ...core.errors import Busy, Interrupted, StkdError
+from ...training.choice import SharedChoice
 
 __all__ = ["Failure", "Here", "Outcome", "Processes", "Workers", "attempt"]
 
@@ -49,8 +50,13 @@ class Workers(Protocol):
 
     size: int
 
-    def start(self, config: Config) -> None:
-        """Begin a run; only while fewer than `size` are under way."""
+    def start(self, config: Config, engines: SharedChoice | None = None) -> None:
+        """Begin a run; only while fewer than `size` are under way.
+
+        Args:
+            config: Its options.
+            engines: What runs teacher and student in all runs of which it is one.
+        """
 
     def wait(self, seconds: float) -> Iterable[Outcome]:
         """Runs that have ended, after so many seconds at most."""
@@ -62,8 +68,12 @@ class Workers(Protocol):
         """Free everything at once."""
 
 
-def attempt(config: Config) -> Failure | None:
+def attempt(config: Config, engines: SharedChoice | None = None) -> Failure | None:
     """Make a run.
+
+    Args:
+        config: Its options.
+        engines: What runs teacher and student in all runs of which it is one.
 
     Returns:
         Why it was not made, or None.
@@ -75,7 +85,7 @@ def attempt(config: Config) -> Failure | None:
 
     try:
         if isinstance(config, DistillConfig):
-            run_distill(config, progress=False)
+            run_distill(config, progress=False, shared=engines)
         else:
             run_train(config, progress=False)
     except Interrupted:
@@ -93,14 +103,14 @@ class Here:
     size = 1
 
     def __init__(self) -> None:
-        self._next: list[Config] = []
+        self._next: list[tuple[Config, SharedChoice | None]] = []
 
-    def start(self, config: Config) -> None:
-        self._next.append(config)
+    def start(self, config: Config, engines: SharedChoice | None = None) -> None:
+        self._next.append((config, engines))
 
     def wait(self, seconds: float) -> Iterable[Outcome]:
-        config = self._next.pop()
-        return [(config, attempt(config))]
+        config, engines = self._next.pop()
+        return [(config, attempt(config, engines))]
 
     def stop(self) -> None:
         """The run itself heard the signal."""
@@ -127,13 +137,13 @@ class Processes:
         self._pools: dict[int, tuple[ProcessPoolExecutor, Future[int]]] = {}
         self._busy: dict[Future[Failure | None], tuple[int, Config]] = {}
 
-    def start(self, config: Config) -> None:
+    def start(self, config: Config, engines: SharedChoice | None = None) -> None:
         place = self._idle.pop(0)
         try:
-            run = self._pool(place).submit(_make, config)
+            run = self._pool(place).submit(_make, config, engines)
         except BrokenProcessPool:  # it died after its last run
             self._drop(place)
-            run = self._pool(place).submit(_make, config)
+            run = self._pool(place).submit(_make, config, engines)
         self._busy[run] = (place, config)
 
     def wait(self, seconds: float) -> Iterable[Outcome]:
@@ -199,11 +209,11 @@ class _Worker:
         self.idle.wait()
         os._exit(1)
 
-    def make(self, config: Config) -> Failure | None:
+    def make(self, config: Config, engines: SharedChoice | None) -> Failure | None:
         self.idle.clear()
         try:
             self.busy = True
-            return Failure("stopped") if self.stopped else attempt(config)
+            return Failure("stopped") if self.stopped else attempt(config, engines)
         except (Interrupted, KeyboardInterrupt):
             return Failure("stopped")
         finally:
@@ -230,6 +240,6 @@ def _begin(processes: int, device: str | None) -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
 
 
-def _make(config: Config) -> Failure | None:
+def _make(config: Config, engines: SharedChoice | None) -> Failure | None:
     """Make a run in a worker process."""
-    return _worker.make(config)
+    return _worker.make(config, engines)

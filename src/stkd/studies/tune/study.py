@@ -23,6 +23,7 @@ from ...core.processes import check_launch
 from ...data.selection import data_of
 from ...runs.directory import read_metrics
 from ...runs.options import as_begun, check_unchanged
+from ...training.choice import SharedChoice
 from .space import Range, defaults, flags, options, ranges
 
 try:
@@ -106,6 +107,7 @@ class _Tuning:
         self.ranges = ranges(config, search)
         self.config = _with_validation(config)
         self.data = dataclasses.replace(data_of(self.config), test=None)
+        self.engines = SharedChoice(config.out / "engines.json")  # all trials have the same method
         config.out.mkdir(parents=True, exist_ok=True)
         self._claim()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -188,7 +190,7 @@ class _Tuning:
         judge = self._judge(trial)
         try:
             judge(_rows_so_far(config.out))  # an interrupted trial may have ended an epoch that was not judged yet
-            result = run_distill(config, data=self.data, progress=False, on_epoch=judge)
+            result = run_distill(config, data=self.data, progress=False, on_epoch=judge, shared=self.engines)
         except optuna.TrialPruned as pruned:
             log.info("%s: pruned %s", title, pruned)
             self.study.tell(trial, state=State.PRUNED)
