@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +51,8 @@ def test_json_of_the_command(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(found["parts"][part] > 0 for part in ("teacher", "student_forward", "backward"))
     assert found["flops"]["achieved"] > 0 < found["memory"]["peak_bytes"]
     assert found["speed"]["student"] == "eager"
+    assert list(found["shares"]) == ["data", "teacher", "student_forward", "backward", "optimizer", "rest"]
+    assert sum(found["shares"].values()) == pytest.approx(1, abs=1e-3)
 
 
 def test_table_of_the_command(stkd: Any) -> None:
@@ -56,6 +60,34 @@ def test_table_of_the_command(stkd: Any) -> None:
     assert answer.code == 0
     assert "times the bare float32 loop" in answer.out
     assert "student forward" in answer.out
+    assert "int8 was left out; give --teacher-weights" in answer.out
+
+
+def test_trained_teacher(teacher_run: Path, stkd: Any) -> None:
+    flags = [*TINY[2:], "--teacher-weights", str(teacher_run), "--pairs", "1", "--json"]
+    answer = stkd("bench", *flags)
+    assert answer.code == 0
+    found = json.loads(answer.out)
+    assert (found["teacher"], found["teacher_weights"], found["image_size"]) == ("cnn4", "trained", 8)
+    missing = stkd("bench", *TINY[2:])
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
+    assert "give --teacher NAME, or --teacher-weights RUN" in missing.err
+
+
+def test_without_options_it_is_what_a_long_run_would_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def found(calls: Mapping[str, Callable[[], object]], *_: Any) -> dict[str, float]:
+        asked.extend(calls)
+        return {name: 0.5 if name == "bf16" else 1.0 for name in calls}
+
+    monkeypatch.setattr("stkd.training.session.timed", found)
+    monkeypatch.setattr("stkd.training.engine_options.fast_bfloat16", lambda device: True)
+    short = {"batch_size": 8, "image_size": 8, "pairs": 1, "seconds": 0.01}
+    result = bench("cnn4", "cnn2", compile="none", accelerator="cpu", **short)  # type: ignore[arg-type]
+    assert (result.precision, result.speed["by"]) == ("bf16-mixed", "trial")
+    assert "bf16 by torch" in asked
+    assert not any("int8" in name for name in asked), "weights are random"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +152,14 @@ def test_the_bare_loop_runs_apart_and_says_why_it_ended() -> None:
 
 def test_the_result_is_typed_and_json_has_its_fields() -> None:
     result = bench(
-        "cnn4", "cnn2", batch_size=8, pairs=1, seconds=0.01, compile="none", accelerator="cpu", precision="32"
+        *("cnn4", "cnn2"),
+        batch_size=8,
+        pairs=1,
+        seconds=0.01,
+        compile="none",
+        accelerator="cpu",
+        precision="32",
+        teacher_precision="32",
     )
     assert isinstance(result, BenchResult)
     ((bare, ours),) = result.pairs

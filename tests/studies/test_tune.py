@@ -44,6 +44,8 @@ def test_three_trials_then_a_fourth(words: list[str], tmp_path: Path, stkd: Any)
     best = max(values(out))
     assert f"best of 3 trials: validation accuracy {best:.2%} with --method stkd:temperature=" in answer.out
     assert len({yaml.safe_load(file.read_text())["alpha"] for file in out.glob("trial-*/config.yaml")}) == 3
+    shared = json.loads((out / "engines.json").read_text())
+    assert all(json.loads(file.read_text())["engines"] == shared for file in out.glob("trial-*/env.json"))
     again = stkd(*words, "--trials", "4")
     assert again.code == 0
     assert again.err.count("trial ") == 1, "the first three are not made again"

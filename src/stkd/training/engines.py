@@ -187,7 +187,7 @@ class _Choosing:
             raise self._fails_here("its student compiled", "--compile none")
         if all(student.fast is student.module for student in self.session.students):
             choice = replace(choice, student="eager")  # it fails, or methods look at the features of all
-        return replace(choice, teachers=tuple(engines)) if self.models else choice
+        return replace(choice, teachers=tuple(engines))
 
     def _run_teacher(self, place: int, model: LiveTeacher, engine: TeacherEngine, *, kept: bool) -> TeacherEngine:
         checks: dict[str, Any] = {}

@@ -57,8 +57,8 @@ def timed(
 def _first(call: Callable[[], object], device: torch.device, between: Callable[[], object] | None) -> float:
     """Seconds after a first call that warms up."""
     try:
-        _once(call, device, between)
-        return _once(call, device, between)
+        seconds = _once(call, device, between)
+        return seconds if seconds > _SECONDS else _once(call, device, between)
     except torch.OutOfMemoryError:
         return math.inf
 

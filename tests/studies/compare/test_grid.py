@@ -14,6 +14,7 @@ from stkd.core.recipes import find_recipe, read_recipe, recipes
 from stkd.studies.compare.grid import grid_of
 from stkd.studies.compare.recipe import Comparison
 from stkd.studies.compare.study import compare
+from stkd.training.choice import SharedChoice
 
 
 def configs(recipe: dict[str, Any], out: Path) -> dict[str, DistillConfig]:
@@ -35,6 +36,16 @@ def test_layout_and_options(tiny: dict[str, Any], tmp_path: Path) -> None:
     assert (one.student, one.method, one.alpha, one.seed, one.epochs) == ("timm/resnet18", "stkd", 0.5, 1, 2)
     assert one.teacher_weights == tmp_path / "digits" / "teacher"
     assert found["digits/cnn2/ce/seed-0"].teacher_weights is None, "a method without a teacher has none to wait for"
+
+
+def test_all_runs_of_a_student_share_their_engines(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Also where one method looks at features: then torch runs the teacher of all."""
+    for methods, features in (("kd,stkd,ce", False), ("kd,at", True)):
+        found = grid_of(Comparison.of({**tiny, "methods": methods, "students": ["cnn2", "cnn4"]}), tmp_path)
+        for student in ("cnn2", "cnn4"):
+            (shared,) = {t.engines for cell in found.cells if cell.student == student for t in cell.runs.values()}
+            assert shared == SharedChoice(tmp_path / "digits" / student / "engines.json", features)
+        assert found.teachers["digits"].engines is None
 
 
 def test_teacher_keeps_off_the_validation_images(tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_record_has_what_the_runs_have(out: Path) -> None:
     assert found["protocol"]["options"]["ema"] == 0.5
 
 
+def test_all_arms_had_the_same_engines(out: Path) -> None:
+    shared = json.loads((out / "digits" / "cnn2" / "engines.json").read_text())
+    for run in out.glob("digits/cnn2/*/seed-*"):
+        own = json.loads((run / "env.json").read_text())["engines"]
+        assert (own["precision"], own["student"]) == (shared["precision"], shared["student"])
+        assert own["teachers"] == ([] if run.parent.name == "ce" else shared["teachers"])
+
+
 def test_sizes_are_those_of_the_saved_models(out: Path) -> None:
     found = record(out)
     scores = evaluate_run(out / found["cells"][1]["runs"][0]["path"])

@@ -1,11 +1,13 @@
 """Time the training step of a pair of models on this machine, part by part, beside a bare loop.
 
-Weights and images are random.
+Without options it is run as 'stkd distill' would run it in a long run. Images are random, and so are weights that are
+not given.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Literal
 
 from jsonargparse import Namespace
@@ -17,7 +19,13 @@ SUMMARY = "time the training step on this machine"
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--teacher", type=str, required=True, metavar="NAME", help="teacher by name")
+    parser.add_argument("--teacher", type=str | None, metavar="NAME", help="teacher by name")
+    parser.add_argument(
+        "--teacher-weights",
+        type=Path | None,
+        metavar="FILE",
+        help="weights or run of a trained teacher; random ones cannot show whether int8 is accurate enough",
+    )
     parser.add_argument("--student", type=str, required=True, metavar="NAME", help="student by name")
     parser.add_argument("--method", type=str, default="stkd", metavar="NAME", help="method [stkd]")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images in a step [64]")
@@ -29,8 +37,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--teacher-precision",
         type=Literal["auto", "32", "bf16", "int8"],
-        default="bf16",
-        help="as in distill; a trained teacher may go in int8, which random weights cannot show [bf16]",
+        default="auto",
+        help="as in distill [auto]",
+    )
+    parser.add_argument(
+        "--teacher-engine", type=Literal["auto", "torch", "openvino"], default="auto", help="as in distill [auto]"
     )
     parser.add_argument(
         "--compile", type=Literal["auto", "none", "teacher", "all"], default="auto", help="as in a long run [auto]"

@@ -34,6 +34,10 @@ def show_bench(result: BenchResult) -> None:
     for part, ms in result.parts.items():
         table.add_row(Text(part.replace("_", " ")), f"{ms:.2f}", f"{ms / whole:.1%}")
     console.print(table)
+    console.print(
+        Text(", ".join(f"{part.replace('_', ' ')} {share:.1%}" for part, share in result.shares.items())),
+        soft_wrap=True,
+    )
     flops, memory = result.flops, result.memory
     console.print(
         f"{flops.achieved / 1e9:.0f} GFLOP/s, {flops.share:.0%} of this device's matrix product in "
@@ -42,12 +46,19 @@ def show_bench(result: BenchResult) -> None:
         soft_wrap=True,
     )
     console.print(Text("; ".join(_ways(result.speed))), soft_wrap=True)
+    if result.teacher_weights == "random" and all(own["precision"] != "int8" for own in result.speed["teachers"]):
+        console.print(
+            "random weights cannot show whether an int8 teacher is accurate enough, so int8 was left out; "
+            "give --teacher-weights",
+            soft_wrap=True,
+        )
 
 
 def _summary(result: BenchResult) -> Iterator[Text]:
     yield Text(
         f"{result.teacher} -> {result.student}, {result.method}, batch {result.batch_size}, "
-        f"{result.image_size} pixels, {result.precision} on {result.device}; random weights and images"
+        f"{result.image_size} pixels, {result.precision} on {result.device}; random images, "
+        f"{result.teacher_weights} weights of the teacher"
     )
     yield Text.assemble(
         (f"{result.images_per_s:.0f} images/s", "bold"),

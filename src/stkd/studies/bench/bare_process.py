@@ -44,7 +44,7 @@ def bare_loop(
     options = {
         "teacher": teacher,
         "student": student,
-        "shape": [len(data.train), data.size, len(data.classes)],
+        "shape": [len(data.train), data.size, len(data.classes), data.channels],
         "batch_size": batch_size,
         "device": str(device),
         "threads": torch.get_num_threads(),
@@ -79,10 +79,10 @@ def serve() -> None:
     options = json.loads(sys.stdin.readline())
     torch.set_num_threads(options["threads"])
     device = torch.device(options["device"])
-    images, size, classes = options["shape"]
-    data = random_data(images, size, classes)
+    images, size, classes, channels = options["shape"]
+    data = random_data(images, size, classes, channels)
     teacher, student = (
-        models.create(options[name], num_classes=classes, in_channels=3, image_size=size).to(device)
+        models.create(options[name], num_classes=classes, in_channels=channels, image_size=size).to(device)
         for name in ("teacher", "student")
     )
     pixels = torch.from_numpy(data.train.images).to(device).float().div_(127.5).sub_(1)

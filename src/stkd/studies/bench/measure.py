@@ -10,19 +10,23 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
+from torch import nn
 
 from ... import models
 from ...core.config import DistillConfig
 from ...core.errors import StkdError
 from ...data import DataSet
 from ...evaluation import macs
+from ...models.files import find_weights, read_info
 from ...runs.directory import RunDirectory
 from ...runs.environment import environment
+from ...training.engines import Known
 from ...training.learner import Learner
 from ...training.session import Job, Session, open_session
+from ...training.work import live_models
 from .bare_process import bare_loop
 from .clock import rate
-from .parts import endless, milliseconds_by_part
+from .parts import endless, milliseconds_by_part, shares
 from .random_data import random_data
 from .rates import copy_rate, product_rate
 from .result import BenchResult, Flops, Memory
@@ -33,30 +37,34 @@ _LONG = 10**6  # epochs: as in a long run, for which everything that `auto` may 
 
 
 def bench(
-    teacher: str,
+    teacher: str | None,
     student: str,
     *,
+    teacher_weights: Path | None = None,
     method: str = "stkd",
     batch_size: int = 64,
     image_size: int = 32,
     classes: int = 100,
     precision: Literal["auto", "32", "bf16", "16"] = "auto",
-    teacher_precision: Literal["auto", "32", "bf16", "int8"] = "bf16",
+    teacher_precision: Literal["auto", "32", "bf16", "int8"] = "auto",
+    teacher_engine: Literal["auto", "torch", "openvino"] = "auto",
     compile: Literal["auto", "none", "teacher", "all"] = "auto",
     accelerator: str = "auto",
     pairs: int = 5,
     seconds: float = 2.0,
 ) -> BenchResult:
-    """Time the training step of a pair on random weights and random images.
+    """Time the training step of a pair on random images, as `stkd distill` would run it in a long run.
 
     Args:
-        teacher, student: Model names.
+        teacher, student: Model names; the teacher's may be left out where its weights say it.
+        teacher_weights: Of a trained teacher; its classes and the size of its images go before `classes` and
+            `image_size` where the file says them. None takes random ones, which cannot tell whether an int8 teacher is
+            accurate enough: then int8 is measured only where it is asked for.
         method: Method, with options if wanted.
         batch_size: Images in a step.
         image_size: Side in pixels.
         classes: Number of classes.
-        precision, teacher_precision, compile, accelerator: As in `stkd distill`. With random weights it cannot be told
-            whether an int8 teacher is accurate enough, so int8 is measured only where it is asked for.
+        precision, teacher_precision, teacher_engine, compile, accelerator: As in `stkd distill`.
         pairs: Runs of the bare loop and of the step, in turn.
         seconds: Length of one such run, about.
 
@@ -69,18 +77,23 @@ def bench(
     """
     if min(batch_size, image_size, classes, pairs) < 1:
         raise StkdError("batch size, image size, classes and pairs must be at least 1")
-    data = random_data(batch_size * (64 if image_size <= 64 else 16), image_size, classes)
+    info = read_info(find_weights(teacher_weights)) if teacher_weights is not None else None
+    names = tuple(map(str, range(classes))) if info is None else info.classes
+    size = image_size if info is None else info.size
+    data = random_data(batch_size * (64 if size <= 64 else 16), size, names, 3 if info is None else info.channels)
     with TemporaryDirectory() as folder:
         config = DistillConfig(
             data="random",
             out=Path(folder) / "run",
-            teacher=teacher,
+            teacher=teacher if teacher is not None or info is None else info.model,
+            teacher_weights=teacher_weights,
             student=student,
             method=method,
             batch_size=batch_size,
             epochs=_LONG,
             precision=precision,
             teacher_precision=teacher_precision,
+            teacher_engine=teacher_engine,
             compile=compile,
             accelerator=accelerator,
         )
@@ -88,12 +101,17 @@ def bench(
 
 
 def _measure(config: DistillConfig, data: DataSet, pairs: int, seconds: float) -> BenchResult:
-    assert config.teacher is not None
-    teacher = models.create(config.teacher, num_classes=len(data.classes), in_channels=3, image_size=data.size)
-    with open_session([Job.of(config)], data=data, teacher=teacher) as session, RunDirectory(config) as run:
-        session.choose_engines()
-        student = session.students[0].module
-        work = macs(teacher.eval(), 3, data.size) + 3 * macs(student.eval(), 3, data.size)
+    if config.teacher is None:
+        raise StkdError("give --teacher NAME, or --teacher-weights RUN, whose file says which model they are for")
+    module: nn.Module | None = None
+    if config.teacher_weights is None:
+        module = models.create(
+            config.teacher, num_classes=len(data.classes), in_channels=data.channels, image_size=data.size
+        )
+    with open_session([Job.of(config)], data=data, teacher=module) as session, RunDirectory(config) as run:
+        session.choose_engines(Known(random_weights=module is not None))
+        student, (teacher,) = session.students[0].module, live_models(session.teacher)
+        work = macs(teacher.module, data.channels, data.size) + 3 * macs(student.eval(), data.channels, data.size)
         return _timed(config, session, Learner(session.students[0], session, run), work, pairs, seconds)
 
 
@@ -113,6 +131,7 @@ def _timed(
         speeds = [[config.batch_size * call(steps) for call, steps in counts] for _ in range(pairs)]
     of_bare, of_ours = ([s[i] for s in speeds] for i in (0, 1))
     flops = 2 * work * median(of_ours)
+    parts = milliseconds_by_part(learner.step, loader, min(20, counts[1][1]))
     dtype = torch.float32 if fabric.strategy.precision.precision.startswith("32") else torch.bfloat16
     peak = product_rate(device, dtype)
     return BenchResult(
@@ -125,7 +144,9 @@ def _timed(
         bare_images_per_s=round(median(of_bare), 1),
         ratio=round(median(ours / bare for bare, ours in speeds), 3),
         pairs=[(round(bare, 1), round(ours, 1)) for bare, ours in speeds],
-        parts=milliseconds_by_part(learner.step, loader, min(20, counts[1][1])),
+        parts=parts,
+        shares=shares(parts),
+        teacher_weights="random" if config.teacher_weights is None else "trained",
         flops=Flops(flops, peak, round(flops / peak, 3), str(dtype).removeprefix("torch.")),
         memory=Memory(_peak_memory(device), copy_rate(device)),
         speed=learner.student.engines,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ...data import loader as loading
 from ...data.loader import Batch, TrainLoader
 from ...training.step import Step
 from .clock import Clock
 
-__all__ = ["endless", "milliseconds_by_part"]
+__all__ = ["endless", "milliseconds_by_part", "shares"]
 
 _ORDER = ("data", "augment", "mix", "teacher", "student_forward", "backward", "optimizer", "rest")
 
@@ -51,3 +51,15 @@ def milliseconds_by_part(step: Step, loader: TrainLoader, steps: int) -> dict[st
         for _ in range(steps):
             whole(draw())
     return {part: round(1000 * clock.seconds[part] / steps, 3) for part in _ORDER}
+
+
+def shares(parts: Mapping[str, float]) -> dict[str, float]:
+    """The share of a step that each part takes; making a batch counts as one part, its data.
+
+    Args:
+        parts: Milliseconds, as `milliseconds_by_part` gives them.
+    """
+    whole = sum(parts.values())
+    of_data = sum(parts[part] for part in ("data", "augment", "mix"))
+    named = {"data": of_data, **{part: parts[part] for part in _ORDER[3:]}}
+    return {part: round(ms / whole, 4) for part, ms in named.items()}

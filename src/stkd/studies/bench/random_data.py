@@ -9,12 +9,18 @@ from ...data.image_arrays import augment_for
 
 __all__ = ["random_data"]
 
-_MEAN = _STD = (0.5, 0.5, 0.5)
 
+def random_data(images: int, size: int, classes: int | tuple[str, ...], channels: int = 3) -> DataSet:
+    """Noise with labels, of the shape of a data set; (images, channels, size, size) in memory.
 
-def random_data(images: int, size: int, classes: int) -> DataSet:
-    """Noise with labels, of the shape of a data set; (images, 3, size, size) in memory."""
+    Args:
+        images: Their number.
+        size: Side in pixels.
+        classes: Their number or names.
+        channels: Of the images.
+    """
+    names = tuple(map(str, range(classes))) if isinstance(classes, int) else classes
     rng = np.random.default_rng(0)
-    split = Split(rng.integers(0, 256, (images, 3, size, size), np.uint8), rng.integers(0, classes, images))
-    names = tuple(str(c) for c in range(classes))
-    return DataSet("random", names, 3, size, _MEAN, _STD, augment_for(size), split, None, None, "random")
+    split = Split(rng.integers(0, 256, (images, channels, size, size), np.uint8), rng.integers(0, len(names), images))
+    half = (0.5,) * channels
+    return DataSet("random", names, channels, size, half, half, augment_for(size), split, None, None, "random")

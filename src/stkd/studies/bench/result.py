@@ -52,6 +52,8 @@ class BenchResult:
         ratio: Training step to bare loop, median of the ratios of the pairs.
         pairs: Images per second of the bare loop and of the training step, run in turn.
         parts: Milliseconds of a step by part.
+        shares: The share of each part in a step; data, augment and mix are one part, the data.
+        teacher_weights: Of the teacher, "random" or "trained".
         flops, memory: Against what the device can do.
         speed: What `auto` chose, and the seconds before the first step.
         precision: Precision of the student.
@@ -69,6 +71,8 @@ class BenchResult:
     ratio: float
     pairs: list[tuple[float, float]]
     parts: dict[str, float]
+    shares: dict[str, float]
+    teacher_weights: str
     flops: Flops
     memory: Memory
     speed: dict[str, Any]
