@@ -45,6 +45,7 @@ def measure(run: Path) -> dict[str, Any]:
         accelerator="cpu",
     )
     with open_session([Job.of(config)], students=False) as session:
+        session.choose_engines()
         return scores_of(session, config, run)
 
 
