@@ -486,6 +486,16 @@ def test_int8_teacher_resumes_exactly(teacher_run: Path, tmp_path: Path, killed_
     assert 0.9 < teacher["int8"]["agreement"] <= 1
 
 
+@needs_int8
+def test_int8_with_real_rows_beside_virtual_ones(tmp_path: Path) -> None:
+    options = {"teacher_precision": "int8", "precision": "32", "compile": "none", "beside": True}
+    with session_of(tmp_path, **options) as session:
+        session.choose_engines(None, nobody_looks)
+        assert session.teacher is not None
+        assert session.teacher(next(session.loader.epoch(0))).shape == (16, 4)
+        assert "int8" in session.teacher.record[0]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -162,10 +162,20 @@ def nearness(teacher: LiveTeacher, runner: Runner, loader: TrainLoader, epochs: 
     """
     taken = _CALIBRATION, _CALIBRATION + _CHECK  # int8 has seen the first ones
     virtual = islice(batches_after(loader, epochs), *taken)
-    real = islice(batches_after(loader.with_mix(REAL), epochs), *taken)
+    real = islice(_real_images(loader, epochs), *taken)
     agreement, _ = _compared(teacher, runner, real, 1.0)
     _, kl = _compared(teacher, runner, virtual, temperature)
     return Nearness(agreement, kl, temperature)
+
+
+def _real_images(loader: TrainLoader, epochs: int) -> Iterator[Tensor]:
+    """Batches of unmixed images, of as many rows as those of the run, which is what an engine takes."""
+    rows, held = loader.mix.rows(min(loader.batch_size, len(loader.labels))), list[Tensor]()
+    for images in batches_after(loader.with_mix(REAL), epochs):
+        held.append(images)
+        if sum(map(len, held)) >= rows:
+            yield torch.cat(held)[:rows]
+            held = []
 
 
 def _compared(

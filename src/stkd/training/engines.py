@@ -92,7 +92,7 @@ class _Choosing:
             session.fabric.device,
             features=bool(looking) or of_study,
             together=of_study or session.fabric.world_size > 1,
-            changing_rows=self.config.mixed_epochs is not None and session.mix.beside,
+            changing_rows=session.mix.mixed_epochs(self.config.epochs) is not None and session.mix.beside,
             method=looking[0] if looking else self.config.method,
         )
         self.temperature = float(getattr(session.jobs[0].method, "temperature", 1.0))
