@@ -17,9 +17,19 @@ from ..data.loader import TrainLoader
 from ..methods.base import REAL
 from ..models.compilation import Execution, compiled
 from .live import LiveTeacher
+from .onnx_file import OnnxModel
 from .openvino import Engine, can_run, named
 
-__all__ = ["Nearness", "TeacherEngine", "batches_after", "close_all", "make_runner", "nearness", "release"]
+__all__ = [
+    "Nearness",
+    "TeacherEngine",
+    "batches_after",
+    "close_all",
+    "make_runner",
+    "nearness",
+    "own_engine",
+    "release",
+]
 
 Precision = Literal["32", "bf16", "16", "int8"]
 
@@ -64,19 +74,18 @@ class TeacherEngine:
     """What runs a teacher's model.
 
     Attributes:
-        library: torch, or OpenVINO on a CPU.
+        library: torch, or on a CPU OpenVINO; onnxruntime for a teacher that is an ONNX file.
         precision: Arithmetic.
         execution: How torch runs it.
     """
 
-    library: Literal["torch", "openvino"] = "torch"
+    library: Literal["torch", "openvino", "onnxruntime"] = "torch"
     precision: Precision = "32"
     execution: Execution = "eager"
 
     def __str__(self) -> str:
-        by = (
-            "OpenVINO" if self.library == "openvino" else "torch, compiled" if self.execution == "compiled" else "torch"
-        )
+        compiled = ", compiled" if self.execution == "compiled" else ""
+        by = {"torch": f"torch{compiled}", "openvino": "OpenVINO"}.get(self.library, self.library)
         return f"{named(self.precision)} by {by}"
 
     def record(self) -> dict[str, Any]:
@@ -92,7 +101,16 @@ class TeacherEngine:
     @property
     def installed(self) -> bool:
         """Whether the packages that it takes are there."""
-        return self.library == "torch" or can_run(self.precision)  # type: ignore[arg-type]
+        return self.library != "openvino" or can_run(self.precision)  # type: ignore[arg-type]
+
+
+ONNX_FILE = TeacherEngine("onnxruntime")
+"""Runs a teacher that is an ONNX file, whatever runs others."""
+
+
+def own_engine(teacher: LiveTeacher) -> TeacherEngine | None:
+    """The engine of a teacher that no other can run; None of a module."""
+    return ONNX_FILE if isinstance(teacher.module, OnnxModel) else None
 
 
 Runner = Callable[[Tensor], Tensor]
@@ -113,6 +131,8 @@ def make_runner(
     Raises:
         StkdError: A package is missing, or OpenVINO cannot take the model.
     """
+    if engine == ONNX_FILE:
+        return teacher.module
     batches = (teacher.preprocess(images) for images in batches_after(loader, epochs))
     if engine.library == "openvino":
         kept = list(islice(batches, _CALIBRATION if engine.precision == "int8" else 1))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ..core.devices import fast_bfloat16
 from ..core.errors import StkdError
 from ..teachers import LiveTeacher
-from ..teachers.engines import Runner, TeacherEngine, make_runner, nearness
+from ..teachers.engines import Runner, TeacherEngine, make_runner, nearness, own_engine
 from ..teachers.openvino import named
-from .choice import Choice, SharedChoice
+from .choice import Choice, SharedChoice, StudentPrecision
 from .engine_options import EngineOptions
 from .stopwatch import Timer
 from .student_engines import compile_students, set_precision
@@ -109,9 +109,9 @@ class _Choosing:
             students = len(options.student_precisions()) > 1 or options.may_compile_students
             students = students and bool(self.session.students)
         if begun.teachers is None:
-            plain = tuple(options.plain_teacher(precision, long=self.long) for _ in self.models)
-            choice = replace(choice, teachers=plain)
-            teachers = bool(self.models) and len(options.teacher_engines(precision)) > 1
+            choice = replace(choice, teachers=self._plain_teachers(precision))
+            free = any(own_engine(model) is None for model in self.models)
+            teachers = free and len(options.teacher_engines(precision)) > 1
         if not (students or teachers):
             return choice
         if not self.long or self.session.fabric.world_size > 1:
@@ -131,8 +131,19 @@ class _Choosing:
                 "if it was begun with something else it is not bit for bit the same run",
                 *(self.config.out, named(precision)),
             )
-        teachers = tuple(options.plain_teacher(precision, long=self.long) for _ in self.models)
+        teachers = self._plain_teachers(precision)
         return Choice(precision, options.execution("student"), teachers, by="earlier version")
+
+    def _plain_teachers(self, precision: StudentPrecision) -> tuple[TeacherEngine, ...]:
+        """What runs each model of the teacher if nothing is timed."""
+        asked = getattr(self.config, "teacher_precision", "auto"), getattr(self.config, "teacher_engine", "auto")
+        for model in self.models:
+            if own_engine(model) is not None and asked != ("auto", "auto"):
+                option = "--teacher-engine" if asked[0] == "auto" else "--teacher-precision"
+                raise StkdError(f"{model.name} runs as its file is, in onnxruntime; leave out {option}")
+        return tuple(
+            own_engine(model) or self.options.plain_teacher(precision, long=self.long) for model in self.models
+        )
 
     def changed(self, choice: Choice) -> Choice:
         """The choice of a run that goes on, where options of now ask for something else."""
@@ -143,7 +154,7 @@ class _Choosing:
             lower: dict[str, Any] = {"int8": choice.precision}  # torch has no int8
             teachers = [
                 engine
-                if engine.library == library
+                if engine.library in (library, "onnxruntime")
                 else TeacherEngine(library, lower.get(engine.precision, engine.precision))
                 for engine in teachers
             ]

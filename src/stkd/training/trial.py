@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import StkdError
-from ..teachers.engines import Runner, TeacherEngine, batches_after, close_all, make_runner
+from ..teachers.engines import Runner, TeacherEngine, batches_after, close_all, make_runner, own_engine
 from ..teachers.openvino import named
 from .choice import Choice, StudentPrecision
 from .engine_options import EngineOptions
@@ -100,7 +100,9 @@ class Trial:
             calls["students"] = self._rehearsal(precision)
         if plain is not None:
             epochs, fabric = self.config.epochs, self.session.fabric
-            runners = [make_runner(model, plain, self.loader, epochs, fabric) for model in self.models]
+            runners = [
+                make_runner(model, own_engine(model) or plain, self.loader, epochs, fabric) for model in self.models
+            ]
             calls["teachers"] = lambda: [
                 run(model.preprocess(self.images)) for run, model in zip(runners, self.models, strict=True)
             ]
@@ -158,6 +160,9 @@ class Trial:
         between = self._rehearsal(precision) if self.session.students else None
         facts["batch_s"]["teachers"] = []
         for place, model in enumerate(self.models):
+            if own_engine(model) is not None:
+                facts["batch_s"]["teachers"].append({})
+                continue
             trial = TeacherTrial(
                 teacher=model,
                 loader=self.loader,
@@ -170,9 +175,11 @@ class Trial:
                 timer=self.timer,
                 random_weights=self.random_weights,
             )
-            self.ready[place] = tried = trial.run(plain, others)
-            facts["batch_s"]["teachers"].append({str(engine): round(s, 5) for engine, s in tried.seconds.items()})
-        return replace(choice, teachers=tuple(tried.engine for tried in self.ready.values()))
+            self.ready[place] = won = trial.run(plain, others)
+            facts["batch_s"]["teachers"].append({str(engine): round(s, 5) for engine, s in won.seconds.items()})
+        engines = enumerate(choice.teachers or ())
+        tried = {place: own.engine for place, own in self.ready.items()}
+        return replace(choice, teachers=tuple(tried.get(place, engine) for place, engine in engines))
 
     def _rehearsal(self, precision: str, *, eager: bool = False) -> Callable[[], None]:
         """What steps of all students do."""
