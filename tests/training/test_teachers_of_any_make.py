@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,21 @@ def of_transformers(place: Path) -> Path:
 
 
 def of_onnx(place: Path) -> Path:
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed (stkd[onnx])")
+    pytest.importorskip("onnx", reason="onnx is not installed (stkd[onnx])")
+    (place / "t.onnx").write_bytes(onnx_content())
+    return place / "t.onnx"
+
+
+@cache
+def onnx_content() -> bytes:
+    """What such a file holds; exporting takes seconds."""
     torch.manual_seed(1)
     model = models.create("cnn4", num_classes=10, in_channels=1).eval()
     dynamic = ({0: torch.export.Dim.DYNAMIC},)
     program = torch.onnx.export(model, (torch.randn(2, 1, 8, 8),), dynamo=True, verbose=False, dynamic_shapes=dynamic)
     assert program is not None
-    onnx.save(program.model_proto, place / "t.onnx")
-    return place / "t.onnx"
+    content: bytes = program.model_proto.SerializeToString()
+    return content
 
 
 PLUGIN = """
