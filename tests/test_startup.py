@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from stkd import models
+from stkd.models.files import ModelInfo, save_model
 
 
 def loaded(code: str) -> set[str]:
     """Top-level packages that a fresh Python has loaded after running some code."""
-    show = "import sys; print('\\n'.join({name.partition('.')[0] for name in sys.modules}))"
+    show = "import sys; print('loaded:', *{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.rpartition("loaded:")[2].split())
 
 
 def test_the_package_alone_loads_nothing_large() -> None:
@@ -22,6 +27,27 @@ def test_the_package_alone_loads_nothing_large() -> None:
 def test_help_loads_no_torch() -> None:
     code = "import contextlib, stkd.cli.main\nwith contextlib.suppress(SystemExit): stkd.cli.main.main(['--help'])"
     assert not loaded(code) & {"torch", "torchvision", "timm", "lightning_fabric", "plotly", "sklearn"}
+
+
+def test_lists_load_no_torch() -> None:
+    kinds = ("methods", "models", "data", "formats", "recipes", "comparisons")
+    code = f"import stkd.cli.main\nfor kind in {kinds}:\n    stkd.cli.main.main(['list', kind, '--json'])"
+    assert not loaded(code) & {"torch", "torchvision", "timm", "sklearn"}
+
+
+def test_prediction_loads_little_beside_torch(tmp_path: Path) -> None:
+    file, picture = tmp_path / "model.safetensors", tmp_path / "picture.png"
+    seen = ("a", "b"), 3, 32, (0.5,) * 3, (0.5,) * 3
+    save_model(models.create("resnet20", num_classes=2), file, ModelInfo("resnet20", *seen))
+    Image.new("RGB", (40, 40)).save(picture)
+    code = (
+        f"import stkd.cli.main\nassert stkd.cli.main.main(['predict', {str(file)!r}, {str(picture)!r}, '--json']) == 0"
+    )
+    large = {"lightning_fabric", "torchmetrics", "torchvision", "timm", "scipy", "sklearn", "plotly", "onnxruntime"}
+    found = loaded(code)
+    assert not found & large
+    added = found - loaded("import torch")
+    assert len(added) < 60, sorted(added)
 
 
 @pytest.mark.parametrize("package", ["torchmetrics", "matplotlib", "torchvision", "timm", "plotly", "sklearn"])

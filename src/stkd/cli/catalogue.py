@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ..core.errors import StkdError, unknown
 from ..core.recipes import recipes
+from .registrations import Registration, registrations
 
 __all__ = ["catalogue", "searched"]
 
@@ -20,28 +22,47 @@ def catalogue(what: str) -> list[dict[str, str]]:
     if what in ("recipes", "comparisons"):
         shipped = recipes("compare" if what == "comparisons" else "")
         return [{"name": n, "summary": _first_comment(p.read_text(encoding="utf-8"))} for n, p in shipped.items()]
+    found = registrations(*_ROOMS[what])
+    entries = _imported(what) if found is None else found
+    shown = [_entry(what, entry) for entry in entries]
+    return shown + _PREFIXES if what == "models" else shown
+
+
+_ROOMS = {
+    "methods": ("stkd.methods", "stkd.methods"),
+    "models": ("stkd.models", "stkd.models"),
+    "data": ("stkd.data", "stkd.data"),
+    "formats": ("stkd.export", "stkd.export.formats"),
+}
+"""The room of each kind, and the group of entry points."""
+
+_PREFIXES = [
+    {"name": "timm/NAME", "summary": "any model of timm", "paper": ""},
+    {"name": "torchvision/NAME", "summary": "any classifier of torchvision", "paper": ""},
+]
+
+
+def _imported(what: str) -> list[Registration]:
+    """The entries of the modules themselves, installed packages that add to them included."""
     if what == "methods":
         from ..methods import methods
 
-        return [
-            {"name": e.name, "summary": e.summary, "options": _options(e.value), "paper": e.paper}
-            for e in methods.entries()
-        ]
+        return [Registration(e.name, e.summary, e.paper, _fields(e.value)) for e in methods.entries()]
     if what == "models":
-        from ..models import models
+        from ..models import models as registry
+    elif what == "formats":
+        from ..export import exporters as registry  # type: ignore[assignment]
+    else:
+        from ..data import sources as registry  # type: ignore[assignment]
+    return [Registration(e.name, e.summary, e.paper) for e in registry.entries()]
 
-        prefixes = [
-            {"name": "timm/NAME", "summary": "any model of timm", "paper": ""},
-            {"name": "torchvision/NAME", "summary": "any classifier of torchvision", "paper": ""},
-        ]
-        return [{"name": e.name, "summary": e.summary, "paper": e.paper} for e in models.entries()] + prefixes
-    if what == "formats":
-        from ..export import exporters
 
-        return [{"name": e.name, "summary": e.summary} for e in exporters.entries()]
-    from ..data import sources
-
-    return [{"name": e.name, "summary": e.summary, "paper": e.paper} for e in sources.entries()]
+def _entry(what: str, entry: Registration) -> dict[str, str]:
+    shown = {"name": entry.name, "summary": entry.summary}
+    if what == "methods":
+        options = (f"{k}={v:g}" if type(v) is float else f"{k}={v}" for k, v in entry.options.items())
+        shown["options"] = " ".join(options)
+    return shown if what == "formats" else {**shown, "paper": entry.paper}
 
 
 def searched(what: str, text: str) -> list[dict[str, str]]:
@@ -96,9 +117,8 @@ def _foreign_models() -> list[dict[str, str]]:
     ]
 
 
-def _options(method: type) -> str:
-    shown = {f.name: f.default for f in dataclasses.fields(method)}
-    return " ".join(f"{k}={v:g}" if type(v) is float else f"{k}={v}" for k, v in shown.items())
+def _fields(method: type) -> dict[str, Any]:
+    return {f.name: f.default for f in dataclasses.fields(method)}
 
 
 def _first_comment(text: str) -> str:

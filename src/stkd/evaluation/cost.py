@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["costs", "device_of", "latency", "macs", "parameters", "peak_memory"]
 
@@ -38,6 +37,8 @@ def macs(model: nn.Module, channels: int, size: int) -> int:
         model: In evaluation mode.
         channels, size: Of the image.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # loads triton
+
     device = device_of(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, channels, size, size, device=device))

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -36,8 +37,6 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     """Print or write the most probable classes of each image; 1 where some images could not be read."""
     from ...core.files import write_atomic
-    from ...export import is_exported, predict_exported
-    from ...runs.prediction import predict_images
     from ..prediction_csv import as_csv
     from ..tables.predictions import show_predictions
 
@@ -47,8 +46,7 @@ def run(args: Namespace) -> int:
     if to_file and (Path(args.csv).is_dir() or not Path(args.csv).parent.is_dir()):
         raise StkdError(f"--csv {args.csv} cannot be written: give a file in a folder that is there")
     load_given(args.plugin)
-    predict = predict_exported if is_exported(args.run) else predict_images
-    predictions = predict(args.run, args.images, top=args.top)
+    predictions = _predictions(args)
     if to_file:
         write_atomic(Path(args.csv), as_csv(predictions))
     if args.json:
@@ -63,3 +61,16 @@ def run(args: Namespace) -> int:
     if unread:
         _log.warning("%d of %d images could not be read; their rows say why", unread, len(predictions))
     return 1 if unread else 0
+
+
+def _predictions(args: Namespace) -> list[dict[str, Any]]:
+    """Answers of a run or its weights, or of an exported file."""
+    from ...runs.prediction import predict_images
+
+    # what was trained here needs none of the formats, whose libraries take seconds to load
+    if args.run.suffix != ".safetensors" and not (args.run / "config.yaml").is_file():
+        from ...export import is_exported, predict_exported
+
+        if is_exported(args.run):
+            return predict_exported(args.run, args.images, top=args.top)
+    return predict_images(args.run, args.images, top=args.top)

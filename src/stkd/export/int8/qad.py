@@ -15,7 +15,6 @@ from typing import Any
 
 from torch import fx
 
-from ...api import run_distill
 from ...core.config import DistillConfig, RunConfig
 from ...data.digest import digest_file
 from ...models import weights
@@ -59,6 +58,8 @@ def tuned(opened: FinishedRun, student: FakeQuantised, epochs: int) -> Tuned:
     """
     config = _config(opened, epochs)
     with _unsaid("stkd.training.student"):  # that the student is no model with a name
+        from ...api import run_distill  # loads all that trains
+
         result = run_distill(config, data=opened.data, student=student)
     weights.load(student, find_weights(result.out))
     ranges = student.ranges()
