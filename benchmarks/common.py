@@ -24,6 +24,13 @@ CIFAR_PAIRS = {
 }
 """Arguments of `stkd bench` for the pairs of networks of CIFAR's size."""
 
+SMALL_PHOTOS = ["--teacher", "timm/resnet10t", "--student", "timm/mobilenetv3_small_050"]
+
+PHOTO_PAIRS = {
+    f"resnet10t -> mobilenetv3_small_050 at {size}": [*SMALL_PHOTOS, "--image-size", str(size)] for size in (64, 128)
+}
+"""The same for a pair with depthwise convolutions, on small photos."""
+
 LARGE_PAIR = {
     "resnet50 -> mobilenetv3_small_100 at 224": [
         *("--teacher", "timm/resnet50", "--student", "timm/mobilenetv3_small_100"),

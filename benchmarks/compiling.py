@@ -19,7 +19,10 @@ from common import CIFAR_PAIRS, LARGE_PAIR, bench, read_result, write_result
 
 from stkd.runs.environment import environment
 
-PRECISIONS = {"": [], ", float32": ["--precision", "32", "--teacher-precision", "32"]}
+PRECISIONS = {
+    "": ["--precision", "bf16", "--teacher-precision", "bf16"],
+    ", float32": ["--precision", "32", "--teacher-precision", "32"],
+}
 SHORT = ["--pairs", "1", "--seconds", "4"]
 
 

@@ -1,26 +1,30 @@
 """How fast the training step is: pairs of models beside a bare loop, STKD beside KD, a whole run beside its loop.
 
-python benchmarks/step.py --result results/speed.json
+    python benchmarks/step.py
 
-Weights and images are random. Every figure is a ratio of runs in turn on this machine. Figures that the
-result file holds are not measured again, so the command goes on where it was stopped; delete the file to start over.
-Int8 teachers need `pip install 'stkd[openvino]'`. On two idle cores it takes about ten minutes.
+It writes results/speed_bf16.json on a CPU with bf16 instructions, else results/speed_avx2.json. Each pair is measured
+as a long run would choose its engines, exactly (all in float32), and with an int8 teacher. Weights and images are
+random. Every figure is a ratio of runs in turn on this machine. Figures that the result file holds
+are not measured again, so the command goes on where it was stopped; delete the file to start over.
+Int8 teachers need `pip install 'stkd[openvino]'`. On two idle cores it takes about half an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from common import CIFAR_PAIRS, LARGE_PAIR, bench, read_result, write_result
+from common import CIFAR_PAIRS, LARGE_PAIR, PHOTO_PAIRS, RESULTS, bench, read_result, write_result
 
 import stkd
 from stkd import models
+from stkd.core.devices import fast_bfloat16
 from stkd.runs.environment import environment
 from stkd.studies.bench.bare import bare_step
 from stkd.studies.bench.random_data import random_data
@@ -28,15 +32,21 @@ from stkd.studies.bench.random_data import random_data
 
 def benches() -> dict[str, list[str]]:
     """Arguments of `stkd bench` by the name of their figure."""
-    figures = {f"{pair}, stkd, bf16": arguments for pair, arguments in CIFAR_PAIRS.items()}
-    figures |= {f"{pair}, stkd, int8 teacher": [*a, "--teacher-precision", "int8"] for pair, a in CIFAR_PAIRS.items()}
-    figures |= {f"{pair}, stkd, bf16": [*arguments, "--seconds", "1"] for pair, arguments in LARGE_PAIR.items()}
+    ways = {
+        "as chosen": [],
+        "float32": ["--precision", "32"],
+        "int8 teacher": ["--teacher-precision", "int8"],
+    }
+    pairs = CIFAR_PAIRS | PHOTO_PAIRS
+    figures = {f"{pair}, stkd, {way}": [*pairs[pair], *options] for pair in pairs for way, options in ways.items()}
+    figures |= {f"{pair}, stkd, as chosen": [*arguments, "--seconds", "1"] for pair, arguments in LARGE_PAIR.items()}
     return figures
 
 
 def methods(pairs: int = 5) -> dict[str, Any]:
     """STKD beside KD, in turn and each first in every other turn."""
-    arguments = [*CIFAR_PAIRS["resnet56 -> resnet20"], "--pairs", "1", "--seconds", "4"]
+    plain = ["--precision", "32", "--teacher-precision", "32", "--compile", "none"]
+    arguments = [*CIFAR_PAIRS["resnet56 -> resnet20"], *plain, "--pairs", "1", "--seconds", "4"]
     rates = []
     for turn in range(pairs):
         order = ("kd", "stkd") if turn % 2 else ("stkd", "kd")
@@ -45,8 +55,8 @@ def methods(pairs: int = 5) -> dict[str, Any]:
     return {"pairs": rates, "ratio": round(median(stkd / kd for kd, stkd in rates), 3)}
 
 
-def whole_run(pairs: int = 5, images: int = 2048) -> dict[str, Any]:
-    """`stkd.distill` with its metrics and checkpoints, beside a hand-written loop in bf16 with channels last.
+def whole_run(*, bf16: bool, pairs: int = 5, images: int = 2048) -> dict[str, Any]:
+    """`stkd.distill` with its metrics and checkpoints, beside a hand-written loop: float32, or bf16 with channels last.
 
     Neither compiles anything, since both would compile the same.
     """
@@ -54,7 +64,7 @@ def whole_run(pairs: int = 5, images: int = 2048) -> dict[str, Any]:
     options: dict[str, Any] = {"num_classes": 100, "in_channels": 3, "image_size": 32}
     teacher, student = models.create("resnet56", **options), models.create("resnet20", **options)
     pixels = torch.from_numpy(data.train.images.copy()).float() / 127.5 - 1
-    step = bare_step(teacher, student, pixels, torch.from_numpy(data.train.labels), 64, bf16=True)
+    step = bare_step(teacher, student, pixels, torch.from_numpy(data.train.labels), 64, bf16=bf16)
     step()
     rates = []
     for _ in range(pairs):
@@ -70,7 +80,7 @@ def whole_run(pairs: int = 5, images: int = 2048) -> dict[str, Any]:
                 "kd",
                 out=Path(folder) / "run",
                 epochs=1,
-                precision="bf16",
+                precision="bf16" if bf16 else "32",
                 compile="none",
             )
         rates.append([by_hand, run.scores["images_seen"] / run.scores["seconds"]])
@@ -80,21 +90,24 @@ def whole_run(pairs: int = 5, images: int = 2048) -> dict[str, Any]:
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--result", type=Path, required=True, help="result file, added to")
+    parser.add_argument("--result", type=Path, help="result file, added to")
     parser.add_argument("--only", default="", help="figures whose name contains this")
     arguments = parser.parse_args()
-    result = read_result(arguments.result)
+    bf16 = fast_bfloat16(torch.device("cpu"))
+    file = arguments.result or RESULTS / ("speed_bf16.json" if bf16 else "speed_avx2.json")
+    result = read_result(file)
     figures: dict[str, Any] = result.setdefault("figures", {})
     jobs: dict[str, Any] = {name: (bench, *options) for name, options in benches().items()}
-    jobs["stkd beside kd, resnet56 -> resnet20, bf16"] = (methods,)
-    jobs["whole run of kd, resnet56 -> resnet20, bf16, not compiled"] = (whole_run,)
+    jobs["stkd beside kd, resnet56 -> resnet20, float32"] = (methods,)
+    kind = "bf16" if bf16 else "float32"
+    jobs[f"whole run of kd, resnet56 -> resnet20, {kind}, not compiled"] = (partial(whole_run, bf16=bf16),)
     for name, (measure, *options) in jobs.items():
         if name in figures or arguments.only not in name:
             continue
         result["environment"] = environment()
         figures[name] = {**measure(*options), "git": result["environment"]["git"]}
         print(f"{name}: {figures[name]['ratio']}")
-        write_result(arguments.result, result)
+        write_result(file, result)
 
 
 if __name__ == "__main__":

@@ -278,6 +278,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cifar100_methods": methods,
     "study_digits": study_digits,
     "speed": speed,
+    "speed_avx2": speed,
+    "speed_bf16": speed,
     "precision": precision,
     "many_students": many_students,
     "int8_teachers": int8_teachers,
