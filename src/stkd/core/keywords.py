@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from .errors import StkdError
+from .plain_yaml import parse_yaml
 
 __all__ = ["KeywordsAction", "check_keywords", "parse_keywords", "yaml_scalar"]
 
@@ -40,7 +41,7 @@ def parse_keywords(text: str) -> dict[str, Any]:
 def yaml_scalar(text: str) -> Any:
     """The value that a text has in YAML, where numbers may also be written as 1e-3."""
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         return text
     if isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import yaml
 
 from .config import completed
 from .errors import StkdError, unknown
+from .plain_yaml import read_yaml, why
 
-__all__ = ["find_recipe", "read_mapping", "read_recipe", "recipes"]
+__all__ = ["find_recipe", "read_mapping", "read_recipe", "recipes", "with_underscores"]
 
 
 def find_recipe(name: str, folder: str = "") -> Path:
@@ -51,8 +53,27 @@ def read_recipe(path: Path) -> dict[str, Any]:
     content = read_mapping(path, "recipe")
     if content is None:
         raise StkdError(f"recipe {path} must be lines of 'option: value', such as 'epochs: 60'")
-    options = {k.replace("-", "_"): v for k, v in content.items()}
+    options = with_underscores(content, f"recipe {path}")
     return completed(options) if path.name == "config.yaml" else options
+
+
+def with_underscores(options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Options by the names of their fields; a recipe may write them as flags.
+
+    Args:
+        options: Name, with - or _, to value.
+        what: Where they stand, for messages.
+
+    Raises:
+        StkdError: One comes twice, written in both ways.
+    """
+    named: dict[str, Any] = {}
+    for name, value in options.items():
+        field = name.replace("-", "_")
+        if field in named:
+            raise StkdError(f"{what} sets {field} twice, once with a hyphen; leave out one of the two")
+        named[field] = value
+    return named
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
@@ -66,9 +87,9 @@ def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
         StkdError: It cannot be read.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StkdError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}") from None
+        content = read_yaml(path)
+    except yaml.YAMLError as error:
+        raise StkdError(f"{what} {path} is not valid YAML: {why(error)}") from None
     except OSError as error:
         raise StkdError(f"cannot read {what} {path}: {error.strerror}") from None
     return content if isinstance(content, dict) and all(isinstance(k, str) for k in content) else None

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from ..core.errors import StkdError, unknown
+from ..core.plain_yaml import parse_yaml
 from ..mixing import Mix
 from .base import REAL, Method, methods
 from .combined import Combined
@@ -46,7 +47,7 @@ def _parse_one(spec: str) -> Method:
 def _typed(text: str, hint: Any, what: str) -> Any:
     """The text as one of the plain types that method options have."""
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         value = text
     allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)

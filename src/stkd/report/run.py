@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..core.files import write_atomic
+from ..core.plain_yaml import parse_yaml
 from ..models.files import find_weights, read_info
 from ..runs.description import command_of, describe_data, describe_run
 from ..runs.directory import read_metrics, read_preflight, read_result
@@ -191,7 +190,7 @@ def _again(config: TrainConfig | DistillConfig, path: Path) -> Values:
     options = (path / "config.yaml").read_text(encoding="utf-8")
     return {
         "text": "The command that repeats this run; it gives the same weights on the same machine.",
-        "command": command_of(config, yaml.safe_load(options)),
+        "command": command_of(config, parse_yaml(options)),
         "files": {"All options (config.yaml)": options},
         "where": "Where it ran (env.json)",
         "environment": _environment(path),

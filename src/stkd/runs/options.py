@@ -13,6 +13,7 @@ import yaml
 from ..core.config import DistillConfig, RunConfig, TrainConfig, build, completed
 from ..core.errors import StkdError
 from ..core.options import checked
+from ..core.plain_yaml import read_yaml
 from ..teachers.cache import need_header
 
 __all__ = ["as_begun", "check_unchanged", "read_config", "read_options", "with_cached_epochs"]
@@ -55,12 +56,11 @@ def read_config(run: Path) -> TrainConfig | DistillConfig:
     if not file.is_file():
         raise StkdError(f"{run} is not a run directory: it has no config.yaml")
     try:
-        options = yaml.safe_load(file.read_text(encoding="utf-8"))
-        options = completed(options)
+        options = completed(read_yaml(file))
         if "student" in options:
             return build(DistillConfig, checked(DistillConfig, options))
         return build(TrainConfig, checked(TrainConfig, options))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, StkdError):
+    except (yaml.YAMLError, TypeError, StkdError):
         raise StkdError(f"{file} is damaged; give another run") from None
 
 
@@ -150,8 +150,8 @@ def read_options(file: Path) -> dict[str, Any]:
         StkdError: It is missing or damaged.
     """
     try:
-        options = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError):
+        options = read_yaml(file)
+    except (yaml.YAMLError, OSError):
         options = None
     if not isinstance(options, dict):
         what = "damaged" if file.exists() else "missing"

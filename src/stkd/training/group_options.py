@@ -10,7 +10,7 @@ from typing import Any
 from ..core.config import DistillConfig, OptimOptions, build
 from ..core.errors import StkdError, unknown
 from ..core.options import checked
-from ..core.recipes import read_mapping
+from ..core.recipes import read_mapping, with_underscores
 
 __all__ = ["configs_of", "read_students"]
 
@@ -33,7 +33,8 @@ def read_students(path: Path) -> dict[str, dict[str, Any]]:
     if not students or not all(isinstance(own, dict) for own in students.values()):
         raise StkdError(f"{path} must be lines of 'name: {{option: value}}', such as 'small: {{student: resnet8}}'")
     return {
-        name: {str(option).replace("-", "_"): value for option, value in own.items()} for name, own in students.items()
+        name: with_underscores({str(option): value for option, value in own.items()}, f"{path}: {name}")
+        for name, own in students.items()
     }
 
 

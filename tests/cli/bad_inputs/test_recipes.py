@@ -28,6 +28,18 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "wrong-type": (GIVEN, "epochs must be a whole", "many", recipe("epochs: many")),
     "wrong-range": (GIVEN, "lr must be a positive", recipe("lr: -0.1")),
     "not-text": (GIVEN, "valid YAML", picture),
+    "key-twice": (GIVEN, "the key 'epochs' comes twice (line 2)", recipe("epochs: 1\nepochs: 2")),
+    "option-twice": (
+        "compare {recipe.yaml} --out {nowhere}",
+        "sets batch_size twice",
+        recipe("data: digits\nstudents: cnn2\nmethods: ce\noptions: {batch-size: 8, batch_size: 9}"),
+    ),
+    "brackets": (GIVEN, "nested more than 50 deep", recipe("milestones: " + "[" * 20_000)),
+    "students-twice": (
+        "many {recipe.yaml} --data digits",
+        "the key 'a' comes twice",
+        recipe("a: {student: cnn2}\na: {student: cnn4}"),
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ...core.config import DistillConfig, MixOptions, TrainConfig
 from ...core.errors import StkdError, unknown
 from ...core.options import checked
+from ...core.recipes import with_underscores
 
 __all__ = ["MIXING", "OF_METHOD", "SHARED", "Comparison", "items"]
 
@@ -119,7 +120,7 @@ def _misplaced(key: str) -> StkdError:
 def _mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
         raise StkdError(f"{what} must be lines of 'option: value', got {value!r}")
-    return {k.replace("-", "_"): v for k, v in value.items()}
+    return with_underscores(value, what)
 
 
 def _named_data(specs: list[str]) -> dict[str, str]:
