@@ -234,6 +234,9 @@ def test_images_keep_their_precision_and_the_source_its_pixels() -> None:
         ({"alpha": 0.0}, "alpha must be a positive number"),
         ({"alpha": float("nan")}, "alpha must be a positive number"),
         ({"alpha": float("inf")}, "alpha must be a positive number"),
+        ({"alpha": 1e300}, "alpha must be at most 1,000,000"),
+        ({"instances": 10**19}, "instances must be at most 255"),
+        ({"kind": "mixip"}, "unknown kind of virtual samples 'mixip'; did you mean mixup"),
         ({"real": 1.1}, "between 0 and 1"),
         ({"real": 0.5, "beside": True}, "give one of the two"),
     ],
@@ -252,6 +255,22 @@ def test_in_one_call() -> None:
     again, _ = virtual_samples(images, labels, 3, instances=3, seed=(1, 2, 3))
     assert torch.equal(mixed, again)
     assert not torch.equal(virtual_samples(images, labels, 3)[0], virtual_samples(images, labels, 3)[0])
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_the_most_instances_and_the_largest_alpha_are_weights(kind: Any) -> None:
+    mixed, targets = virtual_samples(torch.rand(4, 1, 4, 4), torch.arange(4), 4, instances=255, alpha=1e6, kind=kind)
+    assert torch.isfinite(mixed).all()
+    torch.testing.assert_close(targets.sum(1), torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "said"),
+    [("x", 0, "unknown kind of virtual samples 'x'"), ("mixup", 99, "the label 99 is none of the 3 classes, 0 to 2")],
+)
+def test_in_one_call_what_means_nothing_is_refused(kind: Any, label: int, said: str) -> None:
+    with pytest.raises(StkdError, match=said):
+        virtual_samples(torch.rand(2, 1, 4, 4), torch.tensor([0, label]), 3, kind=kind)
 
 
 def test_parts_move_together() -> None:

@@ -15,9 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .core.errors import StkdError
+from .core.errors import StkdError, check_range, unknown
 
 __all__ = ["Mix", "Parts", "blend", "draw", "mix_images", "mix_labels", "virtual_samples"]
+
+
+_KINDS = ("none", "mixup", "cutmix")
+_MOST_INSTANCES = 255  # a byte says whose pixel it is
+_LARGEST_ALPHA = 1_000_000  # all weights are then 1 / K to a thousandth; numpy's draws end in NaN at much larger ones
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Mix:
         strong: Every row comes a second time, made alike of strongly changed views of the same images.
 
     Raises:
-        StkdError: A number is out of range.
+        StkdError: There is no such kind, or a number is out of range.
     """
 
     kind: Literal["none", "mixup", "cutmix"] = "mixup"
@@ -51,10 +56,14 @@ class Mix:
     strong: bool = False
 
     def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise unknown("kind of virtual samples", str(self.kind), _KINDS)
         if self.instances < 1:
             raise StkdError(f"instances must be 1 or more, got {self.instances}; 2 is mixup")
+        check_range("instances", self.instances, 1, _MOST_INSTANCES)
         if not self.alpha > 0 or not np.isfinite(self.alpha):
             raise StkdError(f"alpha must be a positive number, got {self.alpha}; 1 draws all weights alike")
+        check_range("alpha", self.alpha, 0, _LARGEST_ALPHA)
         if not 0 <= self.real <= 1:
             raise StkdError(f"the share of real samples must lie between 0 and 1, got {self.real}")
         if not 0 <= self.until <= 1:
@@ -245,7 +254,7 @@ def virtual_samples(
         Images (B, C, H, W) and soft labels (B, num_classes), to be shown to teacher and student alike.
 
     Raises:
-        StkdError: A number is out of range.
+        StkdError: There is no such kind, or a number is out of range (labels are looked at on the CPU alone).
 
     Example:
         >>> x, y = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 1])
@@ -254,6 +263,8 @@ def virtual_samples(
         (torch.Size([4, 3, 8, 8]), 4.0)
     """
     mix = Mix(kind, instances, alpha, per_sample)
+    if labels.device.type == "cpu" and labels.numel() and labels.max() >= num_classes:
+        raise StkdError(f"the label {int(labels.max())} is none of the {num_classes} classes, 0 to {num_classes - 1}")
     parts = draw(mix, len(images), np.random.default_rng(seed)).to(images.device)
     mixed, lam = mix_images(images, parts)
     return mixed, mix_labels(labels, parts.index, lam, num_classes)

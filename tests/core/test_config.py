@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,27 @@ def test_every_option_is_documented_once(config: type[RunConfig]) -> None:
 def test_unknown_option_from_python(name: str) -> None:
     with pytest.raises(StkdError, match="unknown option"):
         build(TrainConfig, {"data": "digits", "model": "cnn2", "out": "run", name: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epochs": 10**12}, "epochs must be at most 1,000,000, got 1,000,000,000,000"),
+        ({"batch_size": 10**12}, "batch_size must be at most 1,000,000"),
+        ({"workers": 10**9}, "workers must be at most 1024"),
+        ({"devices": 10**9}, "devices must be at most 1024"),
+        ({"image_size": 10**9}, "image_size must be at most 4096"),
+        *(({"teacher_size": size}, "teacher_size must be at") for size in (-1, 0, 10**9)),
+        *(({name: seed}, f"{name} must be at") for name in ("seed", "data_seed", "split_seed") for seed in (-1, 2**63)),
+        ({"milestones": (math.nan,)}, "milestones must be finite, got nan"),
+        ({"teacher_mean": (math.inf,)}, "teacher_mean must be finite, got inf"),
+        ({"checkpoint_minutes": math.inf}, "checkpoint_minutes must be finite"),
+        ({"plugin": Path("a\0b")}, "plugin has a zero byte"),
+        ({"more_teachers": (Path("a\0b"),)}, "more_teachers has a zero byte"),
+    ],
+    ids=str,
+)
+def test_out_of_range(options: dict[str, Any], said: str) -> None:
+    given = {"data": "digits", "student": "cnn2", "out": Path("run"), **options}
+    with pytest.raises(StkdError, match=re.escape(said)):
+        DistillConfig(**given)

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from stkd.core.errors import StkdError
+from stkd.core.plugins import load_plugin
+
 SOURCE = """
 from dataclasses import replace
 
@@ -95,6 +98,13 @@ def test_explore_with_the_plugin(run: Path, plugin: Path, stkd: Any) -> None:
         taken.listen()
         answer = stkd("explore", run, "--plugin", plugin, "--port", taken.getsockname()[1])
     assert "cannot be used" in answer.err
+
+
+@pytest.mark.parametrize("name", ["a\0b.py", "n" * 300, "missing.py", "loop.py", "loop.py/x.py"], ids=ascii)
+def test_paths_that_are_no_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "loop.py").symlink_to(tmp_path / "loop.py")
+    with pytest.raises((StkdError, OSError), match=r"is not a Python file|too long"):
+        load_plugin(tmp_path / name)
 
 
 def test_page_without_and_with_the_plugin(run: Path, plugin: Path, stkd: Any) -> None:

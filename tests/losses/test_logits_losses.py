@@ -268,6 +268,26 @@ def test_compiled_backward_is_eager(name: str) -> None:
     torch.testing.assert_close(gradient(compiled, *batch), gradient(LOSSES[name], *batch))
 
 
+@pytest.mark.parametrize("name", sorted(WITH_LABELS))
+def test_labels_that_are_no_class(name: str) -> None:
+    student, teacher, _ = predictions(batch=4, classes=10)
+    for labels in (torch.tensor([0, 1, 99, 2]), torch.tensor([0, -1, 9, 2])):
+        with pytest.raises(StkdError, match="is none of the 10 classes, 0 to 9"):
+            WITH_LABELS[name](student, teacher, labels)
+
+
+@pytest.mark.parametrize("temperature", [-1.0, 0.0, 1e-300, 1e300, float("inf"), float("nan")])
+@pytest.mark.parametrize("loss", [losses.kd, losses.stkd, losses.dist, losses.js, losses.ldrld, losses.mlkd_class])
+def test_temperatures_that_mean_nothing(loss: Callable[..., Tensor], temperature: float) -> None:
+    student, teacher, _ = predictions()
+    with pytest.raises(StkdError, match="temperature must be at"):
+        loss(student, teacher, temperature=temperature)
+    labels = torch.zeros(len(student), dtype=torch.int64)
+    for labelled in (losses.dkd, losses.nkd, losses.rld):
+        with pytest.raises(StkdError, match="temperature must be at"):
+            labelled(student, teacher, labels, temperature=temperature)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

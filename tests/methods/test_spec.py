@@ -71,6 +71,13 @@ def test_defaults_of_the_family() -> None:
         ("kd:temperature=inf", "temperature must be a positive number"),
         ("fitnet:stage=-1", "stage must be zero or a positive number"),
         ("crd:negatives=0", "negatives must be a positive number"),
+        ("crd:negatives=1000000", "negatives must be at most 131,072, got 1,000,000"),
+        ("crd:dim=1000000000000", "dim must be at most"),
+        ("crd:dim=5000", "dim must be at most 4096, got 5000"),
+        ("kd:temperature=1e300", "temperature must be at most 100,000, got 1e.300"),
+        ("rld:confidence_temperature=0", "confidence_temperature must be a positive number"),
+        ("stkd:beta=1e300", "beta must be at most 1,000,000,000"),
+        ("kd:weight=0.5,weight=0.9", "option weight of method kd is given twice"),
         ("cc:dim=0", "dim must be a positive number"),
         ("ft:preparation=2", "preparation must lie between 0 and 1"),
         ("crd+dkd:warmup=1.5", "warmup must lie between 0 and 1"),
@@ -80,6 +87,13 @@ def test_refused(spec: str, words: str) -> None:
     with pytest.raises(StkdError, match=words) as caught:
         parse(spec)
     assert "\n" not in str(caught.value)
+
+
+def test_values_of_any_length_are_refused() -> None:
+    with pytest.raises(StkdError, match="option negatives of method crd must be int"):
+        parse("crd:negatives=" + "9" * 5000)
+    with pytest.raises(StkdError, match="option temperature of method kd must be float"):
+        parse("kd:temperature=" + "[" * 20_000)
 
 
 @pytest.mark.parametrize(

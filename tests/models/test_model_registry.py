@@ -33,6 +33,12 @@ def test_unknown_names_are_told_with_the_nearest(name: str, hint: str) -> None:
         create(name, num_classes=10)
 
 
+@pytest.mark.parametrize("width", ["0", "8x0", "-1", "1000000000000", "9" * 4400, "8x"], ids=lambda w: w[:9])
+def test_impossible_widths_of_a_reused_classifier(width: str) -> None:
+    with pytest.raises(StkdError, match="write simkd/STUDENT/WIDTH"):
+        create(f"simkd/cnn2/{width}", num_classes=10, in_channels=1, image_size=8)
+
+
 @pytest.mark.parametrize("sizes", [{"num_classes": 0}, {"in_channels": 0}, {"image_size": 0}, {"image_size": 7}])
 def test_impossible_sizes_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(StkdError, match=str(next(iter(sizes.values())))):

@@ -251,3 +251,26 @@ def test_learning_rate_is_looked_for_around_the_usual_one() -> None:
     config = DistillConfig(data="digits", student="ShuffleV2", out=Path("run"), batch_size=128)
     span = ranges(config, ["lr"])["lr"]
     assert (span.low, span.high, span.log) == (pytest.approx(0.004), pytest.approx(0.1), True)
+
+
+@pytest.mark.parametrize("storage", ["nonsense", "foo://bar", "sqlite:////nowhere/at/all.db"])
+def test_a_storage_that_cannot_be_used(storage: str, words: list[str], tmp_path: Path, stkd: Any) -> None:
+    answer = stkd(*words, "--trials", "1", "--storage", storage)
+    assert answer.code == 2
+    assert answer.err.startswith(f"stkd: error: the study's storage {storage} cannot be used")
+    assert answer.err.count("\n") == 1
+    assert list((tmp_path / "study").iterdir()) == []
+
+
+def test_a_storage_that_is_cut(words: list[str], tmp_path: Path, stkd: Any) -> None:
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "study.db").write_bytes(b"SQLite format 3\0" + b"\x10\0" * 40)
+    answer = stkd(*words, "--trials", "1")
+    assert answer.code == 2
+    assert "study.db cannot be used" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_no_trials(words: list[str], stkd: Any) -> None:
+    assert "--trials must be at least 1, got 0" in stkd(*words, "--trials", "0").err

@@ -12,6 +12,7 @@ from torch import nn
 
 import stkd as package
 from stkd import losses, models
+from stkd.core.errors import StkdError
 from stkd.data import open_data
 from stkd.evaluation import score
 from stkd.models import weights
@@ -50,6 +51,34 @@ def test_loss_that_is_not_finite(minutes: str, tmp_path: Path, stkd: Any, monkey
     assert (state["epoch"], state["step"]) == ((1, 0) if minutes == "5" else (1, 3))
     assert all(torch.isfinite(t.float()).all() for t in _tensors(state))
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+class Overflowing(torch.nn.Module):
+    """A teacher whose logits are finite for a black image alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = torch.nn.Linear(1, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        grey = images.mean((1, 2, 3))[:, None]
+        logits: torch.Tensor = self.fc(grey) * torch.where(grey == 0, 1.0, float("inf"))
+        return logits
+
+
+def test_a_teacher_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StkdError, match="teacher's logits are NaN or infinite for images of epoch 1") as said:
+        package.distill(Overflowing(), "cnn2", "digits", "kd", out=tmp_path / "run", **{**SMALL, "preflight": "off"})
+    assert "--lr" not in str(said.value)
+
+
+def test_a_given_teacher_of_nan_weights_is_refused_before_a_step(tmp_path: Path) -> None:
+    teacher = models.create("cnn4", num_classes=10, in_channels=1)
+    with torch.no_grad():
+        next(teacher.parameters())[0] = float("nan")
+    with pytest.raises(StkdError, match="answers a black image with NaN"):
+        package.distill(teacher, "cnn2", "digits", "kd", out=tmp_path / "run", **SMALL)
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 def test_learning_rate_without_measure(tmp_path: Path, stkd: Any) -> None:

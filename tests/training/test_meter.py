@@ -41,6 +41,16 @@ def test_first_bad_step_is_kept() -> None:
     assert meter.means() == {"accuracy": 0.0}
 
 
+def test_one_bad_logit_of_the_teacher_is_remembered_until_the_epoch_ends() -> None:
+    meter = Meter(CPU)
+    for value, finite in ((1.0, True), (float("inf"), False), (-float("inf"), False), (1.0, False)):
+        _add(meter, {}, torch.tensor(1.0), _one_hot(0), _one_hot(0), torch.tensor([[0.0, value, 2.0]]))
+        assert meter.teacher_finite() == finite
+    assert meter.bad_step() is None
+    meter.reset()
+    assert meter.teacher_finite()
+
+
 def test_state_goes_on_where_it_was() -> None:
     torch.manual_seed(0)
     steps = [(torch.rand(()), torch.rand(5, 3), torch.rand(5, 3)) for _ in range(6)]

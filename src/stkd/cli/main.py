@@ -58,8 +58,14 @@ def _fail(message: str, code: int) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"stkd: {message}", file=sys.stderr)
+    line = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in message)
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    print(f"stkd: {line}", file=sys.stderr)
     return code
+
+
+_LONGEST = 1000  # letters of a line: names and values in it may be of any length
 
 
 def _os_error(error: OSError) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
 
-from .errors import StkdError, unknown
+from .errors import SEEDS, StkdError, check_range, unknown
 from .keywords import check_keywords
 
 __all__ = [
@@ -140,10 +141,9 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
     def __post_init__(self) -> None:
         self.out = Path(self.out)
         self.milestones = tuple(self.milestones)
-        for name, low in _AT_LEAST.items():
-            value = getattr(self, name, None)
-            if value is not None and not value >= low:
-                raise StkdError(f"{name} must be at least {low}, got {value}")
+        for name, (low, high) in _RANGES.items():
+            if (value := getattr(self, name, None)) is not None:
+                check_range(name, value, low, high)
         for name in ("model_options", "teacher_options", "student_options"):
             if (value := getattr(self, name, None)) is not None:
                 check_keywords(name, value)
@@ -161,6 +161,12 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
             raise StkdError(f"milestones must be positive and rising, got {list(self.milestones)}")
         if self.warmup_epochs >= self.epochs:
             raise StkdError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
+        for name, value in vars(self).items():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, float) and not math.isfinite(part):
+                    raise StkdError(f"{name} must be finite, got {part}")
+                if isinstance(part, str | Path) and "\0" in str(part):
+                    raise StkdError(f"{name} has a zero byte, which no name and no path can have")
 
     @property
     def sampling_seed(self) -> int:
@@ -168,25 +174,27 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
         return self.seed if self.data_seed is None else self.data_seed
 
 
-_AT_LEAST: dict[str, float] = {
-    "epochs": 1,
-    "batch_size": 1,
-    "seed": 0,
-    "split_seed": 0,
-    "data_seed": 0,
-    "sample_epochs": 1,
-    "top_k": 1,
-    "image_size": 8,
-    "train_images": 1,
-    "workers": 0,
-    "weight_decay": 0,
-    "warmup_epochs": 0,
-    "devices": 1,
-    "generations": 1,
-    "eval_every": 1,
-    "checkpoint_epochs": 1,
-    "checkpoint_minutes": 0,
-    "preflight_seconds": 0,
+_MANY = 1_000_000
+_RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, _MANY),
+    "batch_size": (1, _MANY),
+    "seed": SEEDS,
+    "split_seed": SEEDS,
+    "data_seed": SEEDS,
+    "sample_epochs": (1, _MANY),
+    "top_k": (1, _MANY),
+    "image_size": (8, 4096),
+    "teacher_size": (8, 4096),
+    "train_images": (1, math.inf),
+    "workers": (0, 1024),
+    "weight_decay": (0, math.inf),
+    "warmup_epochs": (0, _MANY),
+    "devices": (1, 1024),
+    "generations": (1, _MANY),
+    "eval_every": (1, _MANY),
+    "checkpoint_epochs": (1, _MANY),
+    "checkpoint_minutes": (0, math.inf),
+    "preflight_seconds": (0, math.inf),
 }
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Busy", "Interrupted", "LaunchError", "StkdError", "Terminated", "UnknownName", "unknown"]
+__all__ = [
+    "SEEDS",
+    "Busy",
+    "Interrupted",
+    "LaunchError",
+    "StkdError",
+    "Terminated",
+    "UnknownName",
+    "check_range",
+    "unknown",
+]
 
 
 class StkdError(Exception):
@@ -48,6 +58,37 @@ class Terminated(KeyboardInterrupt):
         self.signum = signum
 
 
+SEEDS = (0, 2**63 - 1)
+"""Range of seeds: what torch, numpy and Python take alike."""
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside of its range.
+
+    Args:
+        name: Of the number, for the message.
+        value: The number.
+        low, high: Ends of the range, both included; an infinite one is no limit.
+
+    Raises:
+        StkdError: It is outside, or NaN.
+
+    Example:
+        >>> check_range("epochs", 0, 1, 1000)
+        Traceback (most recent call last):
+        stkd.core.errors.StkdError: epochs must be at least 1, got 0
+    """
+    if not low <= value <= high:
+        limit = f"at most {_shown(high)}" if value > high else f"at least {_shown(low)}"
+        raise StkdError(f"{name} must be {limit}, got {_shown(value)}")
+
+
+def _shown(number: float) -> str:
+    if isinstance(number, int) and abs(number) >= 10**40:  # Python refuses to print those of more than 4,300 digits
+        return "a number of more than 40 digits"
+    return f"{number:,}" if abs(number) >= 10_000 and isinstance(number, int) else f"{number}"
+
+
 def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
     """An error for a name that does not exist, with the nearest ones that do.
 
@@ -58,10 +99,15 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
     """
     known = sorted(names)
     lower = {n.lower(): n for n in known}
-    near = [lower[n] for n in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    # nothing is near a name of thousands of letters, and looking for it takes long
+    asked = name.lower() if len(name) <= _LONGEST else ""
+    near = [lower[n] for n in difflib.get_close_matches(asked, lower, n=3, cutoff=0.5)]
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near
         else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
     )
     return UnknownName(f"unknown {kind} {name!r}; {hint}")
+
+
+_LONGEST = 200  # letters of a name

@@ -48,6 +48,8 @@ class Parser(ArgumentParser):
             return str(unknown("option", name, flags)) if word.startswith("-") else f"unexpected {word!r}"
         if rest := message.partition("arguments are required: ")[2]:
             return f"missing: {', '.join(name.rpartition('.')[2] for name in rest.split(', '))}"
+        if "integer string conversion" in message and '"' in message:  # Python's words are for programmers
+            return f"--{message.split(chr(34))[1].rpartition('.')[2].replace('_', '-')} is a number of too many digits"
         cause: BaseException | None = error
         while cause is not None and cause.__cause__ is not None:
             cause = cause.__cause__

@@ -66,12 +66,12 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
         self._nodes: dict[int, int] = {}  # how many there are in each node that is complete, by its id
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
         if self._depth > _DEEPEST:
             raise _refused(f"it is nested more than {_DEEPEST} deep", mark)
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self._depth -= 1
         if not alias:
             self._nodes[id(node)] = 1 + sum(self._nodes[id(part)] for part in _parts(node))
@@ -82,7 +82,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
-        node = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -92,13 +92,13 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_scalar_node(self, anchor: Any) -> Any:
-        node = super().compose_scalar_node(anchor)  # type: ignore[no-untyped-call]
+        node = super().compose_scalar_node(anchor)
         if node.tag == "tag:yaml.org,2002:int" and len(node.value) > _LONGEST_NUMBER:
             raise _refused(f"a number has {len(node.value):,} digits", node.start_mark)
         return node
 
 
-def _parts(node: yaml.Node) -> list[yaml.Node]:
+def _parts(node: yaml.Node | None) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [part for pair in node.value for part in pair]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -21,12 +22,15 @@ def load_plugin(path: Path) -> None:
     Raises:
         StkdError: The file does not exist or fails.
     """
-    place = hashlib.blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
-    name = f"stkd_plugin_{path.stem}_{place}"
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    # `is_file` knows of zero bytes, of loops of links and of names that are too long for the disk
+    spec, name = None, ""
+    if path.is_file():
+        place = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()
+        name = f"stkd_plugin_{path.stem}_{place}"
+        if name in sys.modules:
+            return
+        spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
         raise StkdError(f"plugin {path} is not a Python file; give a .py file that registers something")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there

@@ -11,7 +11,9 @@ __all__ = ["check_labels", "soft_labels"]
 
 
 def check_labels(labels: Tensor, logits: Tensor) -> None:
-    """Check that labels are (B,) integers or (B, C) floats for logits (B, C).
+    """Check that labels are (B,) integers from 0 to C - 1, or (B, C) floats, for logits (B, C).
+
+    Integers are looked at on the CPU alone: elsewhere that would wait for the device.
 
     Raises:
         StkdError: They are not.
@@ -23,6 +25,11 @@ def check_labels(labels: Tensor, logits: Tensor) -> None:
             f"labels of shape {tuple(labels.shape)} and type {labels.dtype} do not fit logits {tuple(logits.shape)};"
             " give class indices (batch,) or probabilities (batch, classes)"
         )
+    if hard and labels.device.type == "cpu" and labels.numel() and not torch.compiler.is_compiling():
+        low, high = (int(end) for end in labels.aminmax())
+        if low < 0 or high >= logits.shape[1]:
+            wrong = low if low < 0 else high
+            raise StkdError(f"the label {wrong} is none of the {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}")
 
 
 def soft_labels(labels: Tensor, logits: Tensor) -> Tensor:

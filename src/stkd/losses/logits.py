@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..core.errors import StkdError
+from ..core.errors import StkdError, check_range
 
-__all__ = ["at_least_float32", "check_logits", "soften", "standardized"]
+__all__ = ["at_least_float32", "check_logits", "check_temperature", "soften", "standardized"]
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -26,6 +26,20 @@ def check_logits(student_logits: Tensor, teacher_logits: Tensor) -> None:
             f"student logits {student} and teacher logits {teacher} must have one shape (batch, classes);"
             " map the teacher's classes to the student's"
         )
+
+
+def check_temperature(temperature: float | Tensor, name: str = "temperature") -> None:
+    """Check that a temperature leaves the logits finite and their differences to be seen: from 0.001 to 100,000.
+
+    Args:
+        temperature: T; a tensor is not looked at, which would wait for its device.
+        name: What it is called in the message.
+
+    Raises:
+        StkdError: It is not.
+    """
+    if not isinstance(temperature, Tensor):
+        check_range(name, temperature, 0.001, 100_000)
 
 
 def standardized(logits: Tensor) -> Tensor:
@@ -52,9 +66,10 @@ def soften(
         The two softened logits, ready for a softmax.
 
     Raises:
-        StkdError: The shapes differ or are not (B, C).
+        StkdError: The shapes differ or are not (B, C), or the temperature is out of range.
     """
     check_logits(student_logits, teacher_logits)
+    check_temperature(temperature)
     student, teacher = at_least_float32(student_logits), at_least_float32(teacher_logits)
     if standardize:
         student, teacher = standardized(student), standardized(teacher)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .labels import soft_labels
-from .logits import soften
+from .logits import check_temperature, soften
 
 __all__ = ["nkd"]
 
@@ -54,6 +54,7 @@ def nkd(
 
     # A row without rest stays unmasked, since a softmax over nothing would give NaN; its sum is 0 all the same.
     hidden = target & ~target.all(1, keepdim=True)
+    check_temperature(temperature)
     log_q_s = (student / temperature).masked_fill(hidden, -float("inf")).log_softmax(1).masked_fill(target, 0.0)
     q_t = (teacher / temperature).masked_fill(hidden, -float("inf")).softmax(1)
     among_rest = (q_t * log_q_s).sum(1)

@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from ..core.errors import StkdError
+from ..core.errors import StkdError, check_range
 from ..core.registry import Registry
 from ..data.loader import Batch
+from ..losses.logits import check_temperature
 from ..mixing import Mix
 
 __all__ = ["REAL", "Method", "Need", "Setup", "Tapped", "View", "check_positive", "check_share", "methods"]
@@ -111,7 +112,7 @@ class Method:
     The cross-entropy with the (mixed) labels is the trainer's; a method adds its own losses.
 
     Raises:
-        StkdError: An option that is a number is negative or not finite, or a temperature is zero.
+        StkdError: An option that is a number is negative, not finite or too large, or a temperature is zero.
     """
 
     mix: ClassVar[Mix] = REAL
@@ -127,12 +128,16 @@ class Method:
     """Whether its extra modules hold something of each training image, by its place in the data set."""
 
     def __post_init__(self) -> None:
-        if hasattr(self, "temperature"):
-            check_positive("temperature", self.temperature)
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
-            if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+            if not isinstance(value, (int, float)):
+                continue
+            if option.name.endswith("temperature"):
+                check_positive(option.name, value)
+                check_temperature(value, option.name)
+            if not 0 <= value < math.inf:
                 raise StkdError(f"{option.name} must be zero or a positive number, got {value}")
+            check_range(option.name, value, 0, _LARGEST)
 
     @property
     def uses_teacher(self) -> bool:
@@ -208,6 +213,10 @@ class Method:
     def first_stage_losses(self, view: View) -> dict[str, Tensor]:
         """Losses of a step of the first stage, without labels."""
         return {}
+
+
+_LARGEST = 1_000_000_000
+"""Of all options: losses times a much larger weight leave the range of float32."""
 
 
 def check_share(name: str, value: float) -> None:

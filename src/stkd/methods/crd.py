@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..core.errors import StkdError
+from ..core.errors import StkdError, check_range
 from ..losses.crd import CRDMemory, CRDNegatives
 from .base import Method, Setup, View, check_positive, methods
 
 __all__ = ["CRD"]
+
+_MOST_NEGATIVES = 131_072  # eight times the published; a step looks up that many embeddings for each of its images
+_MOST_DIM = 4096
 
 
 @methods.register("crd", "contrast with negatives of other classes, from memories", "Tian et al., CRD, ICLR 2020")
@@ -36,6 +39,8 @@ class CRD(Method):
         super().__post_init__()
         check_positive("negatives", self.negatives)
         check_positive("dim", self.dim)
+        check_range("negatives", self.negatives, 1, _MOST_NEGATIVES)
+        check_range("dim", self.dim, 1, _MOST_DIM)
 
     def build(self, setup: Setup) -> nn.Module:
         if bool((setup.labels == setup.labels[0]).all()):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .. import losses
+from ..core.errors import StkdError
 from ..losses.fitnet import FitNetRegressor
 from .base import Method, Setup, Tapped, View, methods
 
@@ -20,7 +21,7 @@ class FitNet(Method):
 
     Attributes:
         weight: Weight of the loss, the CRD benchmark's.
-        stage: Which of the stages, from 0 at the stem; the CRD benchmark's hint layer is 2.
+        stage: Which of the stages, from 0 at the stem; the CRD benchmark's hint layer is 2, where there are as many.
     """
 
     needs = frozenset({"stages"})
@@ -28,6 +29,9 @@ class FitNet(Method):
     stage: int = 2
 
     def build(self, setup: Setup) -> nn.Module:
+        stages = len(setup.student.stages)
+        if self.stage >= stages and self.stage != FitNet.stage:  # the default is for networks of any depth
+            raise StkdError(f"fitnet has no stage {self.stage} here; student and teacher have stages 0 to {stages - 1}")
         at = self._place(setup.student)
         return FitNetRegressor(setup.student.stages[at].shape, setup.teacher.stages[at].shape)
 

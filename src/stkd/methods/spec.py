@@ -40,6 +40,8 @@ def _parse_one(spec: str) -> Method:
             raise StkdError(f"option {item!r} of method {name} has no value; write {name}:{item}=VALUE")
         if key not in fields:
             raise unknown(f"option of method {name}", key, fields)
+        if key in options:
+            raise StkdError(f"option {key} of method {name} is given twice; leave out one")
         options[key] = _typed(text, hints[key], f"option {key} of method {name}")
     return cls(**options)
 

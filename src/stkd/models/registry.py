@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +19,10 @@ __all__ = ["Factory", "create", "default_lr", "models", "recorded_name", "regist
 
 MIN_SIZE = 8
 """Side in pixels of the smallest image that all our models take."""
+
+
+_NUMBER = re.compile("[1-9][0-9]{0,4}")
+"""Width, or side of the maps, of the classifier that a student takes over."""
 
 
 class Factory(Protocol):
@@ -141,7 +146,7 @@ def _reused(
 
     student, _, last = rest.rpartition("/")
     width, x, side = last.partition("x")
-    if not student or not width.isdecimal() or (x and not side.isdecimal()):
+    if not student or not _NUMBER.fullmatch(width) or (x and not _NUMBER.fullmatch(side)):
         raise StkdError(f"unknown model 'simkd/{rest}'; write simkd/STUDENT/WIDTH, such as simkd/resnet8/64")
     backbone = create(student, num_classes=num_classes, in_channels=in_channels, image_size=image_size, options=options)
     size = image_size or 32

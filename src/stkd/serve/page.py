@@ -200,7 +200,7 @@ def serve(explorer: Explorer, title: str, port: int | None = None) -> tuple[Any,
             pwa=False,
             mcp_server=False,
         )
-    except OSError:
+    except (OSError, OverflowError):
         raise StkdError(f"port {port or '7860 and those after it'} cannot be used; give --port another") from None
     return page, address
 

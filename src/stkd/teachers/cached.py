@@ -68,6 +68,6 @@ class CachedTeacher:
             shard: NDArray[np.void] = np.load(file, mmap_mode="c", allow_pickle=False)
             if shard.dtype != self.header.record or shard.shape != (self.header.steps,):
                 raise ValueError
-        except (OSError, ValueError, EOFError):
+        except Exception:  # numpy's reader of headers lets through what Python's tokenizer says of damaged ones
             raise StkdError(f"{file} is damaged; delete it and run its 'stkd cache' command again") from None
         return shard

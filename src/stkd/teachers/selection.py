@@ -137,7 +137,7 @@ def fitting(module: nn.Module, data: DataSet, size: int | None = None, *, output
         outputs: Whether it must have an output for each class.
 
     Raises:
-        StkdError: It does not take such images, or answers with another shape than (2, classes).
+        StkdError: It does not take such images, or answers with another shape than (2, classes) or with NaN.
     """
     side = size or data.size
     shape = (2, data.channels, side, side)
@@ -146,14 +146,19 @@ def fitting(module: nn.Module, data: DataSet, size: int | None = None, *, output
     try:
         module = as_logits(module, data.channels, side, len(data.classes) if outputs else None)
         with torch.no_grad():
-            got = tuple(module.eval()(torch.zeros(shape, device=device_of(module))).shape)
+            answer = module.eval()(torch.zeros(shape, device=device_of(module)))
     except (RuntimeError, TypeError) as error:
         raise StkdError(f"{type(module).__name__} cannot take images {shape}: {' '.join(str(error).split())}") from None
     finally:
         module.train(mode)
+    got = tuple(answer.shape)
     if outputs and got != wanted:
         raise StkdError(
             f"{type(module).__name__} answers {shape} with {got}, not {wanted}; "
             f"give it {wanted[1]} outputs, one for each class of {data.name}"
+        )
+    if not bool(torch.isfinite(answer).all()):
+        raise StkdError(
+            f"{type(module).__name__} answers a black image with NaN or infinite numbers; check its weights"
         )
     return module

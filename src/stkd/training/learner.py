@@ -161,6 +161,12 @@ class Learner:
             raise self._diverged("loss", bad + 1)
 
     def _diverged(self, what: str, step: int) -> Diverged:
+        if not self.state.meter.teacher_finite():
+            return Diverged(
+                f"the teacher's logits are NaN or infinite for images of epoch {self.state.epoch + 1}, and so the "
+                f"{what} at step {step}; check its weights and normalisation, or give --teacher-precision 32, with "
+                "another --out"
+            )
         last = self.run.last
         kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
         return Diverged(

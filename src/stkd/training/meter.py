@@ -27,10 +27,13 @@ class Meter:
         self.hits = torch.zeros((), device=self.device)
         self.rows = 0
         self.steps = 0
+        self._teacher = torch.zeros((), device=self.device)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
 
-    def add(self, losses: dict[str, Tensor], total: Tensor, logits: Tensor, targets: Tensor) -> None:
+    def add(
+        self, losses: dict[str, Tensor], total: Tensor, logits: Tensor, targets: Tensor, taught: Tensor | None = None
+    ) -> None:
         """Add a step's values, on the device alone and in place; `count` counts it.
 
         Args:
@@ -38,12 +41,15 @@ class Meter:
             total: Their sum.
             logits: (R, C).
             targets: (R, C); a row is a hit when its likeliest class is predicted.
+            taught: (R, C), the teacher's logits, if it has one.
         """
         for name, value in {"loss": total, **losses}.items():
             if name not in self.sums:
                 self.sums[name] = torch.zeros((), device=self.device)
             self.sums[name] += value.detach()
         self.hits += (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        if taught is not None:
+            self._teacher += taught.detach().sum(dtype=torch.float32)  # one NaN, or one infinite number, stays in it
         bad = ~torch.isfinite(total.detach()) & (self.first_bad < 0)
         self.first_bad.copy_(torch.where(bad, self._step, self.first_bad))
         self._step += 1
@@ -57,6 +63,10 @@ class Meter:
         """Step of this epoch at which the loss first was NaN or infinite (waits for the device)."""
         step = int(self.first_bad)
         return step if step >= 0 else None
+
+    def teacher_finite(self) -> bool:
+        """Whether all of the teacher's logits of this epoch were (waits for the device)."""
+        return bool(torch.isfinite(self._teacher))
 
     def means(self) -> dict[str, float]:
         """Mean losses and accuracy so far (waits for the device)."""

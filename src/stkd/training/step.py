@@ -83,7 +83,7 @@ class Step:
             fabric.clip_gradients(self.model, optimizer, max_norm=norm, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad()
-        state.meter.add(named, total, logits, batch.targets)
+        state.meter.add(named, total, logits, batch.targets, taught)
 
     def count(self, rows: int) -> None:
         """What follows a change: the schedule, the average of the weights, the number of steps and rows."""

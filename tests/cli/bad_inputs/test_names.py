@@ -9,6 +9,8 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "option": ("train --epohcs 3", "unknown option 'epohcs'", "epochs"),
     "method": ("distill --method stdk", "unknown method 'stdk'", "stkd"),
     "method-option": ("distill --method kd:temprature=2", "option of method kd", "temprature", "temperature"),
+    "command-of-4000-letters": ("n" * 4000, "unknown command 'nnn", " ... ", "cache"),
+    "run-of-4000-letters": ("evaluate " + "n" * 4000, "File name too long", " ... "),
     "model": ("train --model resnet21", "unknown model 'resnet21'", "resnet20"),
     "model-of-timm-without-prefix": ("train --model resnet18", "unknown model 'resnet18'", "timm/resnet18"),
     "timm-model": ("train --model timm/resnet81", "unknown timm model 'resnet81'", "resnet18"),

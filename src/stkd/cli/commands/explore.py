@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ...core.errors import Terminated
+from ...core.errors import Terminated, check_range
 from ...core.options import Parser
 from ._plugin import add_plugin, load_given
 
@@ -28,6 +28,8 @@ def run(args: Namespace) -> int:
     from ...serve import Explorer
     from ...serve.page import serve
 
+    if args.port is not None:
+        check_range("--port", args.port, 1, 65535)
     load_given(args.plugin)
     page, address = serve(Explorer(args.run, args.data), f"stkd explore: {args.run.resolve().name}", args.port)
     print(f"{args.run}: open {address} in a browser on this machine; Ctrl-C ends it", flush=True)

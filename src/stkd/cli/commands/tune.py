@@ -10,6 +10,7 @@ from collections import Counter
 from jsonargparse import Namespace
 
 from ...core.config import DistillConfig
+from ...core.errors import check_range
 from ...core.options import Parser, add_config, config_from
 
 SUMMARY = "choose hyper-parameters on validation images"
@@ -35,6 +36,7 @@ def run(args: Namespace) -> int:
     from ...studies.tune.space import flags
     from ...studies.tune.study import tune
 
+    check_range("--trials", args.trials, 1, 1_000_000)
     names = [name for name in args.search.split(",") if name]
     tuned = tune(config_from(DistillConfig, args), search=names, trials=args.trials, storage=args.storage)
     short = Counter(trial.outcome for trial in tuned.trials if trial.outcome != "finished")

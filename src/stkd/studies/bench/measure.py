@@ -14,7 +14,7 @@ from torch import nn
 
 from ... import models
 from ...core.config import DistillConfig
-from ...core.errors import StkdError
+from ...core.errors import StkdError, check_range
 from ...data import DataSet
 from ...evaluation import macs
 from ...models.files import find_weights, read_info
@@ -34,6 +34,8 @@ from .result import BenchResult, Flops, Memory
 __all__ = ["bench"]
 
 _LONG = 10**6  # epochs: as in a long run, for which everything that `auto` may choose pays
+
+_MOST_BYTES = 1 << 33
 
 
 def bench(
@@ -75,12 +77,17 @@ def bench(
     Raises:
         StkdError: A name or number is wrong.
     """
-    if min(batch_size, image_size, classes, pairs) < 1:
-        raise StkdError("batch size, image size, classes and pairs must be at least 1")
+    bounds = {"batch_size": 1 << 20, "image_size": 4096, "classes": 1 << 20, "pairs": 1000}
+    for name, value in zip(bounds, (batch_size, image_size, classes, pairs), strict=True):
+        check_range(name, value, 1, bounds[name])
+    check_range("seconds", seconds, 0, 3600)
     info = read_info(find_weights(teacher_weights)) if teacher_weights is not None else None
     names = tuple(map(str, range(classes))) if info is None else info.classes
-    size = image_size if info is None else info.size
-    data = random_data(batch_size * (64 if size <= 64 else 16), size, names, 3 if info is None else info.channels)
+    size, channels = (image_size, 3) if info is None else (info.size, info.channels)
+    images = batch_size * (64 if size <= 64 else 16)
+    if (space := images * channels * size**2) > _MOST_BYTES:
+        raise StkdError(f"the random images would take {space / 1e9:,.0f} GB; take a smaller batch size or image size")
+    data = random_data(images, size, names, channels)
     with TemporaryDirectory() as folder:
         config = DistillConfig(
             data="random",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.config import DistillConfig, MixOptions, TrainConfig
-from ...core.errors import StkdError, unknown
+from ...core.errors import SEEDS, StkdError, check_range, unknown
 from ...core.options import checked
 from ...core.recipes import with_underscores
 
@@ -26,6 +26,7 @@ SHARED = frozenset(f.name for f in dataclasses.fields(DistillConfig)) - _OF_CELL
 """Options that are the same for all methods."""
 
 _KEYS = ("data", "options", "teacher", "students", "seeds", "baseline", "methods")
+_MOST_SEEDS = 1000
 _LABEL = re.compile(r"\w[\w.=,+-]*")
 
 
@@ -63,6 +64,8 @@ class Comparison:
         for name in (*self.methods, *self.data):
             if not _LABEL.fullmatch(name):
                 raise StkdError(f"{name!r} cannot be the name of a directory; use letters, digits and . _ = , + -")
+        if hidden := [name for name in self.students if name.startswith(".")]:
+            raise StkdError(f"{hidden[0]!r} is no name of a model, and cannot be that of a directory")
         if "teacher" in self.students:
             raise StkdError("a student cannot be called 'teacher', which is the name of the teacher's directory")
 
@@ -136,11 +139,15 @@ def _named_data(specs: list[str]) -> dict[str, str]:
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
+    if type(value) is int:
+        check_range("seeds", value, 1, _MOST_SEEDS)
     seeds = list(range(value)) if type(value) is int else value
     if not isinstance(seeds, list | tuple) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
         raise StkdError(f"seeds must be how many, or a list such as [0, 1, 2], got {value!r}")
     if len(set(seeds)) < len(seeds):
         raise StkdError(f"seeds must differ, got {list(seeds)}")
+    for seed in seeds:
+        check_range("each of the seeds", seed, *SEEDS)
     return tuple(seeds)
 
 

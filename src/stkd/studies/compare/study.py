@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from ...core.errors import StkdError
+from ...core.errors import StkdError, check_range
 from ...core.files import write_atomic
 from ...core.processes import check_launch
 from .grid import Grid, grid_of
@@ -40,8 +40,8 @@ def compare(
         StkdError: The comparison or the directory cannot be used.
         Interrupted: A signal asked to stop.
     """
-    if jobs is not None and jobs < 1:
-        raise StkdError(f"--jobs must be at least 1, got {jobs}")
+    if jobs is not None:
+        check_range("--jobs", jobs, 1, 1024)
     check_launch(devices=1)  # of each run
     grid = grid_of(comparison, out)
     if grid.out.exists() and not grid.out.is_dir():

@@ -28,6 +28,7 @@ from .space import Range, defaults, flags, options, ranges
 
 try:
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 except ModuleNotFoundError:
     raise StkdError("stkd tune needs the package optuna: pip install 'stkd[tune]'") from None
 
@@ -109,26 +110,37 @@ class _Tuning:
         self.data = dataclasses.replace(data_of(self.config), test=None)
         self.engines = SharedChoice(config.out / "engines.json")  # all trials have the same method
         config.out.mkdir(parents=True, exist_ok=True)
-        self._claim()
+        asked = self._asked()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.study = optuna.create_study(
-            storage=storage or f"sqlite:///{config.out.absolute() / 'study.db'}",
-            study_name="stkd",
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_warmup_steps=math.ceil(config.epochs * _NEVER_PRUNED)),
-        )
+        self.storage = storage or f"sqlite:///{config.out.absolute() / 'study.db'}"
+        try:
+            self.study = optuna.create_study(
+                storage=self.storage,
+                study_name="stkd",
+                direction="maximize",
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(n_warmup_steps=math.ceil(config.epochs * _NEVER_PRUNED)),
+            )
+        except Exception as error:  # Optuna, SQLAlchemy and the drivers of databases raise whatever they like
+            raise _unusable(self.storage, error) from None
+        write_atomic(self.config.out / "study.yaml", yaml.safe_dump(asked, sort_keys=False))
         self._place = f"{platform.node()}:{config.out.absolute()}"
 
-    def _claim(self) -> None:
-        """Record the options of the study, and refuse others: their trials could not be compared."""
+    def _asked(self) -> dict[str, Any]:
+        """The options of the study; others than it was begun with are refused: their trials could not be compared."""
         asked = {**plain(self.config), "search": sorted(self.ranges)}
         file = self.config.out / "study.yaml"
         if file.exists():
             check_unchanged(file, asked)
-        write_atomic(file, yaml.safe_dump(asked, sort_keys=False))
+        return asked
 
     def run(self, trials: int) -> Tuned:
+        try:
+            return self._run(trials)
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            raise _unusable(self.storage, error) from None
+
+    def _run(self, trials: int) -> Tuned:
         while (taken := self._next(trials)) is not None:
             trial, lock = taken
             try:
@@ -242,6 +254,14 @@ class _Tuning:
         if trial.state == State.COMPLETE:
             return Trial(trial.number, chosen, "finished", trial.value)
         return Trial(trial.number, chosen, "pruned" if trial.state == State.PRUNED else "failed", None)
+
+
+def _unusable(storage: str, error: Exception) -> StkdError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return StkdError(
+        f"the study's storage {storage} cannot be used ({reason}); give --storage a URL such as "
+        "sqlite:////DIR/study.db, or leave it out and give another --out"
+    )
 
 
 def _rows_so_far(run: Path) -> list[dict[str, Any]]:
