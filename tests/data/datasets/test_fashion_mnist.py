@@ -94,6 +94,36 @@ def test_bad_idx_files(tmp_path: Path, content: bytes, message: str) -> None:
     assert str(path) in str(caught.value)
 
 
+def header(*shape: int) -> bytes:
+    return bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("shape", [(2**31, 2**31, 4), (2**32 - 1,) * 3, (60_000, 400, 400), (100, 100, 100)], ids=str)
+def test_a_header_that_promises_more_than_the_file_holds(shape: tuple[int, ...], packed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(gzip.compress(header(*shape)) if packed else header(*shape))
+    with pytest.raises(StkdError, match="bytes of data where its header says"):
+        read_idx(path, 3)
+
+
+def test_a_gzip_file_that_grows_far_beyond_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = tmp_path / "images", 0
+    path.write_bytes(gzip.compress(header(1, 2, 2) + bytes(30_000_000), 1))
+    real = gzip.GzipFile.read
+
+    def counted(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        nonlocal read
+        content = real(self, size)
+        read += len(content)
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    with pytest.raises(StkdError, match="more than 4 bytes of data where its header says 4"):
+        read_idx(path, 3)
+    assert read == len(header(1, 2, 2)) + 5
+
+
 def test_unreadable_idx_file(tmp_path: Path) -> None:
     with pytest.raises(StkdError, match="gone cannot be read"):
         read_idx(tmp_path / "gone", 1)
@@ -108,7 +138,7 @@ def test_unreadable_idx_file(tmp_path: Path) -> None:
         ("train-labels-idx1-ubyte", np.full(30, 10), "has the label 10, but there are 10 classes"),
         ("train-images-idx3-ubyte", np.zeros((30, 28, 27)), "has images of 27 x 28 pixels; they must be square"),
         ("t10k-images-idx3-ubyte", np.zeros((10, 14, 14)), "training and test images differ in size"),
-        ("train-images-idx3-ubyte", np.zeros((0, 28, 28)), "has 0 images"),
+        ("train-images-idx3-ubyte", np.zeros((0, 28, 28)), "is empty: its header says 0 x 28 x 28"),
     ],
 )
 def test_files_that_do_not_fit_together(root: Path, name: str, array: np.ndarray, message: str) -> None:
