@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from stkd.core.errors import StkdError
-from stkd.models import create, load, read_state, save
+from stkd.models import create, load, read_state, save, weights
 
 
 @pytest.fixture
@@ -196,6 +197,41 @@ def test_another_shape_is_told(model: nn.Module, tmp_path: Path) -> None:
 def test_another_number_of_classes_is_told(tmp_path: Path) -> None:
     save(create("resnet8", num_classes=100), tmp_path / "hundred.safetensors")
     assert "has 100 classes, the model 10 (fc.weight)" in refusal(tmp_path / "hundred.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("kind", ["complex", "sparse", "quantised", "no"])
+def test_numbers_that_are_not_plain_are_refused(kind: str, model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a reader of files would hand them on: none of them may be taken for what it is not."""
+    change: dict[str, Callable[[Tensor], Tensor]] = {
+        "complex": lambda tensor: torch.complex(tensor, tensor),
+        "sparse": Tensor.to_sparse,
+        "quantised": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+        "no": lambda tensor: tensor.to("meta"),
+    }
+    state = model.state_dict()
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    given = {**before, "fc.weight": change[kind](before["fc.weight"])}
+    monkeypatch.setattr(weights, "read_content", lambda _: given)
+    with pytest.raises(StkdError, match=f"holds {kind} numbers in fc.weight"):
+        weights.load(model, "some.pth")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("kind", ["complex", "sparse", "quantised", "meta", "too large"])
+def test_files_of_other_numbers_are_refused(kind: str, model: nn.Module, tmp_path: Path) -> None:
+    state = model.state_dict()
+    weight = state["fc.weight"]
+    state["fc.weight"] = {
+        "complex": torch.complex(weight, weight),
+        "sparse": weight.to_sparse(),
+        "quantised": torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+        "meta": weight.to("meta"),
+        "too large": weight.double() * 1e300,
+    }[kind]
+    torch.save(state, tmp_path / "other.pth")
+    assert "fc.weight" in refusal(tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

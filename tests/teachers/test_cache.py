@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import json
@@ -17,7 +18,8 @@ import torch
 import yaml
 
 import stkd
-from stkd.teachers.cache import Header, pack, read_header, shard_file, unpack, write_header, write_shard
+from stkd.core.errors import StkdError
+from stkd.teachers.cache import Header, need_header, pack, read_header, shard_file, unpack, write_header, write_shard
 from stkd.teachers.cached import CachedTeacher
 from stkd.training import cache_writer as caching
 
@@ -329,6 +331,10 @@ def test_damage(full: Path, tmp_path: Path, stkd: Any) -> None:
     content = shard.read_bytes()
     shard.write_bytes(content[:-10])
     says(f"{shard} is damaged")
+    for place in range(8, 60):  # of the header, whose brackets and quotes Python's tokenizer complains about
+        shard.write_bytes(content[:place] + bytes([content[place] ^ 0x0F]) + content[place + 1 :])
+        with contextlib.suppress(StkdError):
+            CachedTeacher(full, need_header(full), CPU, cycle=3)._shard(2)
     shard.unlink()
     says("is not complete: 1 of 3 epochs are missing")
     shard.write_bytes(content)

@@ -75,6 +75,7 @@ def load(
     own, head = module.state_dict(), head_names(module)
     found, words = find(read_content(path), own, path, role=role, key=key, head=head if new_head else ())
     said = [words] if words else []
+    _check_plain(found.state, path)
     state = {name: tensor for name, tensor in own.items() if name.endswith(COUNTER)} | found.state
     if rows and head and list(rows) != list(range(len(own[head[0]]))):
         taken = sum(row >= 0 for row in rows)
@@ -92,6 +93,19 @@ def load(
     if said:
         _log.info("%s: %s", path, "; ".join(said))
     module.load_state_dict(state)
+
+
+def _check_plain(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that would lose something on their way into a module, or have nothing to give."""
+    for name, tensor in state.items():
+        kinds = {
+            "complex": tensor.is_complex(),
+            "quantised": tensor.is_quantized,
+            "sparse": tensor.layout != torch.strided,
+            "no": tensor.is_meta,
+        }
+        if kind := next((kind for kind, found in kinds.items() if found), None):
+            raise StkdError(f"{path} holds {kind} numbers in {name}; save the weights as plain floating-point numbers")
 
 
 def _rows(given: Tensor, rows: Sequence[int], initial: Tensor) -> Tensor:
@@ -162,7 +176,8 @@ def _check(
         raise StkdError(
             f"{path} does not fit the {kind}: {len(differing)} shapes differ, first {name}: {shapes}{_guess(found)}"
         )
-    broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
+    # as the model will have them: float64 reaches further than float32
+    broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor.to(own[name].dtype)).all())]
     if broken:
         raise StkdError(f"{path} holds NaN or infinite values in {some(broken)}; use an earlier checkpoint")
 
