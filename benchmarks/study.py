@@ -140,9 +140,9 @@ def teacher_entry(folder: Path, spec: str, **options: Any) -> dict[str, Any]:
         spec: The data, as `stkd.open_data` takes it.
         options: Of `stkd.open_data`.
     """
-    model, info = stkd.load(folder)
+    model, info = stkd.load(find_weights(folder))
     data = dataclasses.replace(stkd.open_data(spec, **options), mean=info.mean, std=info.std)
-    entry: dict[str, Any] = {"model": info.model, "weights": digest_file(find_weights(folder))}
+    entry: dict[str, Any] = {"model": info.model.rpartition("/")[2], "weights": digest_file(find_weights(folder))}
     for name, split in (("val", data.val), ("test", data.test)):
         if split is not None:
             entry[name] = scores(*logits_of(model, split, data, device=torch.device("cpu")))
