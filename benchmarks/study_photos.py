@@ -3,7 +3,7 @@
     python benchmarks/study_photos.py --photos FOLDER --teacher hf/LITE2 --work runs/study_photos \\
                                       --result results/study_photos.json
 
-Cell 2 of docs/protocol.md, with its claim. FOLDER has the photos, one folder a class; exact copies are left out. LITE2 
+Cell 2 of docs/protocol.md, with its claim. FOLDER has the photos, one folder a class; exact copies are left out. LITE2
 is a folder with EfficientNet-Lite 2 and its ImageNet weights, as timm saves models for the hub. About twelve hours on
 two cores; the same command goes on where it stopped.
 """
