@@ -145,7 +145,7 @@ def test_unknown_option_from_python(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"epochs": 10**12}, "epochs must be at most 1,000,000, got 1,000,000,000,000"),
+        ({"epochs": 10**12}, "epochs must be at most 1,000,000,000, got 1,000,000,000,000"),
         ({"batch_size": 10**12}, "batch_size must be at most 1,000,000"),
         ({"workers": 10**9}, "workers must be at most 1024"),
         ({"devices": 10**9}, "devices must be at most 1024"),

@@ -81,7 +81,7 @@ def test_labels_of_real_rows_alone(teacher_run: Path, tmp_path: Path, metrics: A
     [
         ("stkd", {"mix_until": 1.5}, "a share of the run"),
         ("stkd", {"mix_until": -0.5}, "a share of the run"),
-        ("stkd", {"mix_until": float("nan")}, "a share of the run"),
+        ("stkd", {"mix_until": float("nan")}, "must be finite"),
         ("kd", {"mix_until": 0.5}, "no virtual samples"),
         ("stkd", {"mix_until": 0.5, "sample_epochs": 1}, "leave out sample_epochs"),
         ("stkd:labels=real", {}, "all are mixed; add --real"),

@@ -176,7 +176,7 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
 
 _MANY = 1_000_000
 _RANGES: dict[str, tuple[float, float]] = {
-    "epochs": (1, _MANY),
+    "epochs": (1, 1_000 * _MANY),
     "batch_size": (1, _MANY),
     "seed": SEEDS,
     "split_seed": SEEDS,

@@ -112,6 +112,7 @@ def test_a_file_name_that_is_no_utf8_is_written_out(capsys: pytest.CaptureFixtur
 def test_bench(capsys: pytest.CaptureFixture[str]) -> None:
     result: Any = SimpleNamespace(
         teacher="timm/big[1]",
+        teacher_weights="trained",
         student="small",
         method="stkd",
         batch_size=64,
@@ -123,6 +124,7 @@ def test_bench(capsys: pytest.CaptureFixture[str]) -> None:
         bare_images_per_s=120.0,
         pairs=[(120.0, 300.0)],
         parts={"teacher": 3.0, "student_forward": 1.0},
+        shares={"teacher": 0.75, "student_forward": 0.25},
         flops=SimpleNamespace(achieved=5e9, share=0.5, dtype="bfloat16", product_rate=1e10),
         memory=SimpleNamespace(copy_bytes_per_s=2e9, peak_bytes=2**30),
         speed={
@@ -136,6 +138,7 @@ def test_bench(capsys: pytest.CaptureFixture[str]) -> None:
     assert "timm/big[1] -> small" in out
     assert "300 images/s, 2.50 times the bare float32 loop (120); medians of 1 pairs" in out
     assert ["student", "forward", "1.00", "25.0%"] in [line.split() for line in out.splitlines()]
+    assert "teacher 75.0%, student forward 25.0%" in out
     assert "5 GFLOP/s, 50% of this device's matrix product in bfloat16 (10)" in out
     assert out.endswith("teacher in int8 by openvino; student compiled; ready after 3 s\n")
     assert "{" not in out
