@@ -545,6 +545,7 @@ def test_a_cuda_graph_needs_cuda(teacher_run: Path, tmp_path: Path) -> None:
         distil(teacher_run, tmp_path / "run", cuda_graph=True)
 
 
+@pytest.mark.slow
 @needs_int8
 def test_a_signal_after_engines_does_not_end_the_process(teacher_run: Path, tmp_path: Path) -> None:
     """An int8 engine that is given up, engines of several teachers, and those of the run before."""

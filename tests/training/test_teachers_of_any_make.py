@@ -17,6 +17,8 @@ from stkd import models
 from stkd.core.errors import StkdError
 from stkd.runs.evaluation import evaluate_run
 
+pytestmark = pytest.mark.slow  # they load transformers and onnxruntime
+
 SHORT: dict[str, Any] = {"epochs": 2, "train_images": 120, "batch_size": 30, "precision": "32", "accelerator": "cpu"}
 DIGITS = {i: str(i) for i in range(10)}
 
