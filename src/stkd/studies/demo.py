@@ -1,4 +1,4 @@
-"""A small student that sees a few digits many times, trained in four ways, in two minutes: `stkd demo`."""
+"""A small student that sees a few digits many times, trained in four ways, in a few minutes: `stkd demo`."""
 
 from __future__ import annotations
 
