@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from stkd.core.errors import Terminated
+from stkd.core.signals import STOPPING
 
 FIT = ["--data", "numerals", "--model", "linear", "--epochs", "1", "--accelerator", "cpu", "--compile", "none"]
 PLUGIN = """
@@ -68,7 +70,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.services
 @pytest.mark.parametrize(
-    ("stage", "signum", "code"), [("torch", 15, 143), ("data", 15, 143), ("evaluating", 15, 143), ("torch", 2, 130)]
+    ("stage", "signum", "code"),
+    [
+        ("torch", 15, 143),
+        ("data", 15, 143),
+        ("evaluating", 15, 143),
+        ("torch", 2, 130),
+        *(("data", int(number), 128 + number) for number in STOPPING if number not in (signal.SIGINT, signal.SIGTERM)),
+    ],
 )
 def test_one_line_and_the_code_of_the_signal(stage: str, signum: int, code: int, folder: Path) -> None:
     words, environment = ["train", *FIT, "--plugin", "plugin.py", "--out", "run"], {}

@@ -107,6 +107,21 @@ def test_paths_that_are_no_file(name: str, tmp_path: Path) -> None:
         load_plugin(tmp_path / name)
 
 
+def test_end_of_the_program_in_a_plugin(tmp_path: Path, stkd: Any) -> None:
+    (tmp_path / "early.py").write_text("import sys; sys.exit(0)")
+    answer = stkd("check", "--data", "digits", "--plugin", tmp_path / "early.py")
+    assert answer.code == 2
+    assert answer.err == f"stkd: error: plugin {tmp_path / 'early.py'} failed: SystemExit: 0\n"
+
+
+def test_end_of_the_program_in_a_data_set(tmp_path: Path, stkd: Any) -> None:
+    source = "@sources.register('quits', 'ends')\ndef quits(path, request):\n    raise SystemExit(0)\n"
+    (tmp_path / "late.py").write_text(f"from stkd.data import sources\n{source}")
+    answer = stkd("check", "--data", "quits", "--plugin", tmp_path / "late.py")
+    assert answer.code == 2
+    assert answer.err == "stkd: error: a plug-in or a library called sys.exit(0) before check was done\n"
+
+
 def test_page_without_and_with_the_plugin(run: Path, plugin: Path, stkd: Any) -> None:
     answer = stkd("report", run)
     assert answer.code == 0

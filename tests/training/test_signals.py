@@ -5,10 +5,11 @@ import threading
 
 import pytest
 
+from stkd.core.signals import STOPPING
 from stkd.training.signals import StopSignals
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 def test_first_is_noted_second_acts(number: signal.Signals) -> None:
     seen: list[int] = []
     before = signal.signal(number, lambda signum, frame: seen.append(signum))
@@ -31,6 +32,16 @@ def test_handlers_come_back_after_an_error() -> None:
     with pytest.raises(RuntimeError), StopSignals():
         raise RuntimeError
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            signal.raise_signal(signal.SIGTERM)
+            assert signals.received is None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_other_threads_do_without() -> None:

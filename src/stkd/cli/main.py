@@ -12,6 +12,7 @@ from ..core.errors import Interrupted, LaunchError, StkdError, Terminated, unkno
 from ..core.files import disk_full
 from ..core.options import Parser
 from ..core.processes import process_rank
+from ..core.signals import stopping
 from .commands import commands as _commands
 from .messages import hide_warnings_of_libraries, messages_shown
 
@@ -110,12 +111,17 @@ def _dispatch(argv: list[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 0
-    return known[args.command].run(args[args.command])
+    try:
+        return known[args.command].run(args[args.command])
+    except SystemExit as end:
+        raise StkdError(f"a plug-in or a library called sys.exit({end.code!r}) before {args.command} was done") from end
 
 
 def console() -> None:
     """Entry point of the installed command; a closed pipe (`stkd list models | head`) is not an error."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in stopping():
+        if number != signal.SIGINT:  # Python's own handler raises KeyboardInterrupt
+            signal.signal(number, _terminate)
     hide_warnings_of_libraries()
     try:
         code = main()

@@ -47,7 +47,7 @@ class Interrupted(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived outside the training loop; it is handled like Ctrl-C, with another exit code.
+    """A signal other than SIGINT arrived outside the training loop; it is handled like Ctrl-C, with another exit code.
 
     Attributes:
         signum: The signal's number.

@@ -36,7 +36,7 @@ def load_plugin(path: Path) -> None:
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         if isinstance(error, StkdError):
             raise

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the loop grants between two steps."""
+"""Signals as a wish to stop that the loop grants between two steps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from ..core.signals import stopping
+
 __all__ = ["StopSignals"]
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM while it is entered; a second one acts at once."""
+    """Notes signals that ask to stop while it is entered; a second one acts at once."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -18,7 +20,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():  # only there can handlers be set
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in stopping():
                 self._before[number] = signal.signal(number, self._note)
         return self
 
