@@ -18,7 +18,7 @@ COVERED := 97
 # The runtime of exported pages, which a test opens in a browser; without npm or a network that test is skipped.
 WEB := node_modules/onnxruntime-web/package.json
 
-.PHONY: demo test test-slow lint site check bench install env-executorch env-litert
+.PHONY: demo test test-slow lint site check bench install env-executorch env-litert audit fuzz release
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -46,6 +46,27 @@ bench: $(INSTALLED)
 	$(BIN)/stkd bench --teacher resnet56 --student resnet20
 	$(BIN)/stkd bench --teacher resnet32x4 --student resnet8x4
 	$(BIN)/stkd bench --teacher wrn_40_2 --student wrn_16_2
+
+# Known weaknesses of the tested versions; it fails where one is found, or a package is not known to the index
+audit:
+	$(PYTHON) -m venv .envs/audit
+	.envs/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.envs/audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
+fuzz: $(INSTALLED)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python benchmarks/fuzz.py --result results/fuzz.json
+
+# A wheel and an sdist in dist/, and a student from the wheel in an environment of its own
+release:
+	rm -rf dist .envs/release
+	$(PYTHON) -m venv .envs/release
+	.envs/release/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	.envs/release/bin/python -m build --outdir dist . > /dev/null
+	.envs/release/bin/python -m twine check --strict dist/*
+	.envs/release/bin/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) dist/*.whl
+	cd dist && ../.envs/release/bin/stkd list methods > /dev/null
+	cd dist && ../.envs/release/bin/stkd train --data digits --model cnn4 --epochs 1 --out $$(mktemp -d)/run
 
 install: $(INSTALLED)
 

@@ -93,7 +93,7 @@ def _value(expression: ast.expr) -> Any:
     Raises:
         NameError: There is a name in it.
     """
-    return eval(compile(ast.Expression(expression), "", "eval"), {"__builtins__": {}})  # our own source
+    return eval(compile(ast.Expression(expression), "", "eval"), {"__builtins__": {}})  # noqa: S307, our own source
 
 
 class _Names(dict[str, Any]):
@@ -116,5 +116,5 @@ class _Names(dict[str, Any]):
 
 def _run(loop: CodeType) -> list[Registration]:
     names = _Names()
-    exec(loop, {"__builtins__": {}}, names)  # our own source, and no name in it but `register` does a thing
+    exec(loop, {"__builtins__": {}}, names)  # noqa: S102, our own source, and no name in it but `register` does a thing
     return names.found

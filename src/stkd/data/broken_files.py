@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from joblib import cpu_count
 
 from ..core.errors import StkdError
 from .base import ImageFiles, Split
@@ -25,7 +25,7 @@ def find_broken(root: Path, names: Sequence[str]) -> dict[str, str]:
     Returns:
         Why a file cannot be decoded, by its name, for those that cannot.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         reasons = pool.map(lambda name: why_broken(root / name), names)
         return {name: reason for name, reason in zip(names, reasons, strict=True) if reason is not None}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from ..core.errors import StkdError
@@ -170,7 +171,7 @@ def _decode_all(files: ImageFiles) -> NDArray[np.uint8]:
             return error.reason
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         reasons = pool.map(fill, range(len(files)))
         broken = {name: reason for name, reason in zip(files.names, reasons, strict=True) if reason is not None}
     if broken:

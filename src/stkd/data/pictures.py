@@ -6,7 +6,6 @@ every epoch is slow.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -104,7 +104,7 @@ def _decoded(files: ImageFiles, shorter: int) -> Iterator[NDArray[np.uint8]]:
             pixels = resized(pixels, round(image.height / scale), round(image.width / scale), "bicubic")
         return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         for start in range(0, len(files), _AHEAD):  # so that few pictures wait in memory to be written
             yield from pool.map(one, files.names[start : start + _AHEAD])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from ..core.errors import StkdError
@@ -106,7 +106,7 @@ def _look(root: Path, names: Sequence[str], describe: Callable[[NDArray[np.uint8
             return str(error)
         return describe(pixels.numpy())
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         yield from pool.map(one, names)
 
 

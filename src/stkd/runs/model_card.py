@@ -40,7 +40,7 @@ def write_card(
     environment = Environment(
         loader=PackageLoader(__package__),
         undefined=StrictUndefined,
-        autoescape=False,  # Markdown
+        autoescape=False,  # noqa: S701, it is Markdown
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from joblib import cpu_count
 from torch import Tensor
 
 from ..core.devices import best_device
@@ -100,7 +100,7 @@ def most_probable(opened: Callable[[], Answer], images: Iterable[str | Path], *,
     if not answer.whole:
         read = partial(_square, view=view)
     rows: list[dict[str, Any]] = []
-    for chunk, decoded in _decoded(paths, read, 2 * (os.cpu_count() or 1) if answer.whole else _CHUNK):
+    for chunk, decoded in _decoded(paths, read, 2 * cpu_count() if answer.whole else _CHUNK):
         readable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
         answers: Iterator[dict[str, Any]] = iter(())
         if readable:
@@ -133,7 +133,7 @@ def _decoded(
     """
     one = partial(_read, read=read)
     waiting: deque[tuple[Sequence[Path], Iterator[Tensor | str]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         for start in range(0, len(paths), chunk_size):
             chunk = paths[start : start + chunk_size]
             waiting.append((chunk, pool.map(one, chunk)))

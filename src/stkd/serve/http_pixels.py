@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from joblib import cpu_count
 from torch import Tensor
 
 from ..core.errors import StkdError
@@ -54,8 +54,7 @@ class Decoders:
     def __init__(self, info: ModelInfo, most: int) -> None:
         self._info, self._most = info, most
         self._room = Room(most)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self._threads = ThreadPoolExecutor(cores, "decode")
+        self._threads = ThreadPoolExecutor(cpu_count(), "decode")
 
     async def pixels(self, files: Sequence[bytes]) -> list[Tensor | str]:
         """The pixels that evaluation would see of image files.

@@ -42,7 +42,7 @@ def show_bench(result: BenchResult) -> None:
     console.print(
         f"{flops.achieved / 1e9:.0f} GFLOP/s, {flops.share:.0%} of this device's matrix product in "
         f"{flops.dtype} ({flops.product_rate / 1e9:.0f}); a copy moves {memory.copy_bytes_per_s / 1e9:.1f} "
-        f"GB/s; peak memory {memory.peak_bytes / 2**30:.2f} GiB",
+        f"GB/s{'' if memory.peak_bytes is None else f'; peak memory {memory.peak_bytes / 2**30:.2f} GiB'}",
         soft_wrap=True,
     )
     console.print(Text("; ".join(_ways(result.speed))), soft_wrap=True)

@@ -31,11 +31,11 @@ class Memory:
     """Memory of the benchmark.
 
     Attributes:
-        peak_bytes: Most memory in use: of the device, on a CPU of the process.
+        peak_bytes: Most memory in use: of the device, on a CPU of the process; None where the system does not tell.
         copy_bytes_per_s: Bytes that a large copy reads and writes per second.
     """
 
-    peak_bytes: int
+    peak_bytes: int | None
     copy_bytes_per_s: float
 
 

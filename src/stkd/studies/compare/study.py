@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from joblib import cpu_count
+
 from ...core.errors import StkdError, check_range
 from ...core.files import write_atomic
 from ...core.processes import check_launch
@@ -66,13 +68,8 @@ def _workers(grid: Grid, jobs: int | None, backend: str) -> Workers:
 
         return RayWorkers(jobs)
     devices = _cuda_devices() if grid.comparison.options.get("accelerator", "auto") in ("auto", "cuda", "gpu") else []
-    jobs = jobs or len(devices) or min(_MOST, _cores())
+    jobs = jobs or len(devices) or min(_MOST, cpu_count())
     return Here() if jobs == 1 or all(task.done for task in grid.tasks()) else Processes(jobs, devices)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cuda_devices() -> list[str]:
