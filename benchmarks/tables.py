@@ -148,17 +148,6 @@ def int8_teachers(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def compiling(result: dict[str, Any]) -> str:
-    """Rows are pairs of models."""
-    lines = ["| step | compiled images/s | uncompiled | ratio (median) | seconds to compile, cold, warm |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: |")
-    for name, figure in result["figures"].items():
-        fast, plain = (median(pair[i] for pair in figure["images_per_s"]) for i in (0, 1))
-        took = ", ".join(f"{figure['compile_seconds'][kind]:.0f}" for kind in ("cold", "warm"))
-        lines.append(f"| {name} | {fast:.0f} | {plain:.0f} | {figure['ratio']:.2f} | {took} |")
-    return "\n".join(lines)
-
-
 def loader(result: dict[str, Any]) -> str:
     """Rows are loaders of files."""
     files = result["files"]
@@ -277,13 +266,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,
     "study_digits": study_digits,
-    "speed": speed,
     "speed_avx2": speed,
     "speed_bf16": speed,
     "precision": precision,
     "many_students": many_students,
     "int8_teachers": int8_teachers,
-    "compiling": compiling,
     "loader": loader,
     "serve_load": serve_load,
     "startup": startup,
