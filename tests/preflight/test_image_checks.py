@@ -92,22 +92,23 @@ def test_broken_files_are_counted_together(tmp_path: Path, make_data: Make, make
 
 def test_a_pass_goes_on_where_it_stopped(tmp_path: Path) -> None:
     names = photos(tmp_path / "a", 200)
+    files = {name: tmp_path / name for name in names}
     looked = []
 
     def describe(pixels: Any) -> tuple[int, int]:
         looked.append(pixels.shape)
         return describe_pixels(pixels)
 
-    first = pass_over(tmp_path, names, describe, 0.0)
+    first = pass_over(tmp_path, files, describe, 0.0)
     assert first.left == 200 - len(looked) > 0
     assert first.seconds_left > 0
     seen = len(looked)
-    rest = pass_over(tmp_path, names, describe, None)
+    rest = pass_over(tmp_path, files, describe, None)
     assert (rest.left, len(looked)) == (0, 200)
     assert {n: rest.described[n] for n in first.described} == first.described
     assert seen == len(first.described)
     Image.new("RGB", (9, 9)).save(tmp_path / names[0])  # changed: looked at again, and it alone
-    again = pass_over(tmp_path, names, describe, None)
+    again = pass_over(tmp_path, files, describe, None)
     assert len(looked) == 201
     assert again.described[names[0]] != rest.described[names[0]]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.registry import Registry
+from .members import Member, Members
 
 __all__ = [
     "UNLABELLED",
@@ -50,6 +51,7 @@ class ImageFiles:
         size: Side in pixels of the square that evaluation sees.
         crop_pct, interpolation: How it sees that square, see `decode.resize_square`.
         skip_bad: Whether files that cannot be decoded are passed over.
+        members: Where the images lie, if that is inside larger files; messages name them as `names` does.
     """
 
     root: Path
@@ -59,9 +61,23 @@ class ImageFiles:
     crop_pct: float = 1.0
     interpolation: Interpolation = "bilinear"
     skip_bad: bool = False
+    members: Members | None = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __iter__(self) -> Iterator[Path | Member]:
+        return (self[position] for position in range(len(self)))
+
+    def __getitem__(self, position: int) -> Path | Member:
+        """The file of an image, to be read."""
+        file = self.root / self.names[position]
+        return file if self.members is None else self.members.at(position, str(file))
+
+    def take(self, index: Sequence[int] | NDArray[np.int64]) -> ImageFiles:
+        """Some of the images, in the order of `index`."""
+        names = tuple(self.names[i] for i in index)
+        return replace(self, names=names, members=self.members and self.members.take(index))
 
 
 @dataclass(frozen=True)

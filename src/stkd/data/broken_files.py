@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,15 +19,15 @@ __all__ = ["broken_files", "find_broken", "readable"]
 _SHOWN = 3
 
 
-def find_broken(root: Path, names: Sequence[str]) -> dict[str, str]:
+def find_broken(files: ImageFiles) -> dict[str, str]:
     """Decode all files, and keep none of them.
 
     Returns:
         Why a file cannot be decoded, by its name, for those that cannot.
     """
     with ThreadPoolExecutor(cpu_count()) as pool:
-        reasons = pool.map(lambda name: why_broken(root / name), names)
-        return {name: reason for name, reason in zip(names, reasons, strict=True) if reason is not None}
+        reasons = pool.map(why_broken, files)
+        return {name: reason for name, reason in zip(files.names, reasons, strict=True) if reason is not None}
 
 
 def readable(split: Split) -> Split:
@@ -39,7 +39,7 @@ def readable(split: Split) -> Split:
     files = split.images
     if not isinstance(files, ImageFiles) or not files.skip_bad:
         return split
-    broken = find_broken(files.root, files.names)
+    broken = find_broken(files)
     if broken and len(broken) == len(split):
         first, reason = next(iter(broken.items()))
         raise StkdError(f"none of {len(split)} images of {files.root} can be used: {first} {reason}; replace the files")

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import StkdError
+from .members import Member
 
 try:
     import simplejpeg
@@ -57,8 +58,8 @@ FORMATS = (
 """Pillow's names of the formats that are read. EPS is left out on purpose: opening one runs Ghostscript."""
 
 
-ImageSource = Path | bytes
-"""An image file, or its content."""
+ImageSource = Path | Member | bytes
+"""An image file, one inside a larger file, or its content."""
 
 _ORIENTATION = 0x0112
 
@@ -145,7 +146,7 @@ def open_image(source: ImageSource) -> Encoded:
         return Encoded(source, height, width, content if upright_jpeg and simplejpeg is not None else None)
 
 
-def decode(path: Path, channels: int) -> Tensor:
+def decode(path: Path | Member, channels: int) -> Tensor:
     """Decode an image file in full; see `Encoded.pixels`.
 
     Args:
@@ -177,7 +178,7 @@ def decode_square(
     return resize_square(open_image(source).pixels(channels), size, crop_pct, interpolation)
 
 
-def why_broken(path: Path, channels: int = 3) -> str | None:
+def why_broken(path: Path | Member, channels: int = 3) -> str | None:
     """Why a file cannot be decoded, in words that follow its name; None for one that can.
 
     JPEGs are read to their end, but decoded to an eighth of their size, which saves much of the work. Threads may call
@@ -191,8 +192,7 @@ def why_broken(path: Path, channels: int = 3) -> str | None:
 
 
 def _with_pillow(source: ImageSource, channels: int, factor: int) -> NDArray[np.uint8]:
-    file = BytesIO(source) if isinstance(source, bytes) else source
-    with _one_line(source), Image.open(file, formats=_available()) as image:
+    with _one_line(source), Image.open(_readable(source), formats=_available()) as image:
         if factor > 1:  # without effect on formats other than JPEG
             image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
         plain = _to_8_bits(ImageOps.exif_transpose(image))
@@ -200,6 +200,13 @@ def _with_pillow(source: ImageSource, channels: int, factor: int) -> NDArray[np.
             rgba = plain.convert("RGBA")
             plain = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
         return np.atleast_3d(np.array(plain.convert("L" if channels == 1 else "RGB")))
+
+
+def _readable(source: ImageSource) -> Path | BytesIO:
+    """As Pillow takes it."""
+    if isinstance(source, Path):
+        return source
+    return BytesIO(source if isinstance(source, bytes) else source.read_bytes())
 
 
 @contextlib.contextmanager
@@ -224,10 +231,10 @@ def _name(source: ImageSource) -> str:
     return "the image" if isinstance(source, bytes) else str(source)
 
 
-def pixel_size(path: Path) -> tuple[int, int] | None:
+def pixel_size(path: Path | Member) -> tuple[int, int] | None:
     """Width and height from the file's header, None where it has no readable one."""
     try:
-        with Image.open(path, formats=_available()) as image:
+        with Image.open(_readable(path), formats=_available()) as image:
             return image.size
     except Exception:  # whatever is wrong, `decode` says it
         return None

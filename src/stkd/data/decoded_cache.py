@@ -61,9 +61,7 @@ def cached(key: str, names: Sequence[str], build: Callable[[], Arrays]) -> Array
     return _read(paths) or built
 
 
-def cached_run(
-    key: str, name: str, build: Callable[[], Iterable[NDArray[np.uint8]]]
-) -> tuple[Path, NDArray[np.int64]] | None:
+def cached_run(key: str, name: str, build: Callable[[], Iterable[NDArray[np.uint8]]]) -> tuple[Path, NDArray[np.int64]]:
     """Bytes of arrays of different shapes, one after the other in one file of the cache, without holding all of them.
 
     Args:
@@ -72,7 +70,10 @@ def cached_run(
         build: Makes the arrays, all of the same number of dimensions; called when they are not there yet.
 
     Returns:
-        The file and the arrays' shapes (N, D); None, after a warning, where the folder cannot be written.
+        The file and the arrays' shapes (N, D).
+
+    Raises:
+        OSError: The folder cannot be written.
     """
     file, shapes = cache_folder() / f"{key}-{name}.bin", cache_folder() / f"{key}-{name}.npy"
     if (stored := _read({"shapes": shapes})) is not None and file.exists():
@@ -80,20 +81,12 @@ def cached_run(
         if file.stat().st_size == known.prod(axis=1).sum():
             return file, known
     made = []
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file) as out:
-            for array in build():
-                out.write(array.data)
-                made.append(array.shape)
-        _save(shapes, np.array(made, np.int64))
-    except OSError as error:
-        log.warning(
-            "images are decoded anew in every epoch: %s cannot be written (%s); set STKD_CACHE to a folder with room",
-            cache_folder(),
-            error.strerror,
-        )
-        return None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(file) as out:
+        for array in build():
+            out.write(array.data)
+            made.append(array.shape)
+    _save(shapes, np.array(made, np.int64))
     return file, np.array(made, np.int64)
 
 

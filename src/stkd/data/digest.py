@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ..core.errors import StkdError
 from ..core.files import write_atomic
+from .base import ImageFiles
 from .decoded_cache import cache_folder
 
-__all__ = ["digest_file", "digest_files", "digest_names", "fingerprint"]
+__all__ = ["digest_file", "digest_files", "digest_images", "digest_names", "fingerprint", "state_of"]
 
 SETTLED_S = 2.0
 """A file younger than this may change again without its time stamp changing, so its digest is not remembered."""
@@ -37,21 +38,36 @@ def digest_files(root: Path, names: Sequence[str]) -> str:
     Raises:
         StkdError: A file cannot be read.
     """
+    state, settled = state_of(root, names)
+    memo = cache_folder() / "digests" / state
     try:
-        stats = [os.stat(os.path.join(root, name)) for name in names]
-        state = [f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for s in stats]
-        memo = cache_folder() / "digests" / _hash(map(os.fsencode, [str(root.resolve()), *names, *state]))
         with contextlib.suppress(OSError, ValueError):
             if len(bytes.fromhex(known := memo.read_text("ascii"))) == 16:
                 return known
         digest = _hash(part for name in names for part in (os.fsencode(name), bytes.fromhex(digest_file(root / name))))
     except OSError as error:
         raise _unreadable(error) from None
-    if max((max(s.st_mtime, s.st_ctime) for s in stats), default=0) < time.time() - SETTLED_S:
+    if settled:
         with contextlib.suppress(OSError):
             memo.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(memo, digest)
     return digest
+
+
+def state_of(root: Path, names: Sequence[str]) -> tuple[str, bool]:
+    """Hex digest of the places, sizes, time stamps and inodes of files, and whether all are older than `SETTLED_S`.
+
+    Raises:
+        StkdError: A file cannot be reached.
+    """
+    try:
+        stats = [os.stat(os.path.join(root, name)) for name in names]
+    except OSError as error:
+        raise _unreadable(error) from None
+    state = [f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for s in stats]
+    youngest = max((max(s.st_mtime, s.st_ctime) for s in stats), default=0)
+    key = _hash(map(os.fsencode, [str(root.resolve()), *names, *state]))
+    return key, youngest < time.time() - SETTLED_S
 
 
 def digest_names(root: Path, names: Sequence[str]) -> str:
@@ -65,6 +81,19 @@ def digest_names(root: Path, names: Sequence[str]) -> str:
         return _hash(os.fsencode(f"{name}\0{os.stat(os.path.join(root, name)).st_size}") for name in names)
     except OSError as error:
         raise _unreadable(error) from None
+
+
+def digest_images(files: ImageFiles, *, content: bool = True) -> str:
+    """Hex digest of the names of image files, and of their contents, or else of their sizes.
+
+    Raises:
+        StkdError: A file cannot be read.
+    """
+    digest = digest_files if content else digest_names
+    if (members := files.members) is None:
+        return digest(files.root, files.names)
+    names, rows = _hash(map(os.fsencode, files.names)), _hash([members.rows.astype("<i8").tobytes()])
+    return fingerprint(digest(members.root, members.files), names, rows)
 
 
 def _hash(parts: Iterable[bytes]) -> str:

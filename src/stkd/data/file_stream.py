@@ -181,9 +181,7 @@ class _Planned(Dataset[tuple[Tensor, Broken]]):
     def _crop(self, position: int, crop: Tensor, flip: bool) -> Tensor:
         """A random-resized-crop, of an image that is decoded no larger than it needs."""
         files = self.files
-        image: Encoded | Picture = (
-            open_image(files.root / files.names[position]) if self.pictures is None else self.pictures[position]
-        )
+        image: Encoded | Picture = open_image(files[position]) if self.pictures is None else self.pictures[position]
         top, left, h, w = resized_boxes(crop[None], image.height, image.width)[0].tolist()
         pixels = image.pixels(files.channels, min(h, w) / files.size / 2)  # half is left to the resizing
         y, x = pixels.shape[1] / image.height, pixels.shape[2] / image.width
@@ -211,8 +209,7 @@ class _Centred(Dataset[tuple[Tensor, Tensor, Broken]]):
 
 
 def _square(files: ImageFiles, position: int) -> Tensor:
-    path = files.root / files.names[position]
-    return decode_square(path, files.channels, files.size, files.crop_pct, files.interpolation)
+    return decode_square(files[position], files.channels, files.size, files.crop_pct, files.interpolation)
 
 
 def _empty(count: int, files: ImageFiles) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from .decoded_cache import cached
 from .digest import fingerprint
 from .image_arrays import augment_for
 from .image_tree import BROKEN, ImageTree, Left, broken_to_drop, load_images
+from .members import Members
 from .splits import hold_out, take
+from .usual_size import DEFAULT_SIZE, usual_size
 
 __all__ = ["open_trees"]
 
@@ -29,10 +31,13 @@ def open_trees(
     kind: str,
     root: Path,
     trees: Mapping[Part, ImageTree],
-    size: int,
+    size: int | None,
     request: Request,
     left: Left | None = None,
     marks: Mapping[str, str] | None = None,
+    *,
+    members: Members | None = None,
+    order: Sequence[str] | None = None,
 ) -> DataSet:
     """A data set of a tree for each split.
 
@@ -41,30 +46,37 @@ def open_trees(
 
     Args:
         kind: Name of the data set.
-        root: Folder that holds all.
+        root: Folder that names are relative to.
         trees: Images of each split; train is always there.
-        size: Side in pixels to bring images to.
+        size: Side in pixels to bring images to; None keeps that of equal small squares, see `usual_size`.
         request: What else was asked for.
         left: What is not taken of that which lies beside the trees.
         marks: What else makes the data set what it is, beside names and content of the files.
+        members: Where the images lie, in the order of the trees, if that is inside larger files.
+        order: Names of the classes in the order of their labels; None sorts them.
 
     Raises:
         StkdError: The folders do not make a data set, or files cannot be decoded.
     """
     names = tuple(name for tree in trees.values() for name in tree.names)
-    files = ImageFiles(root, names, 3, size, **request.view, skip_bad=request.skip_bad)
+    options = {**request.view, "skip_bad": request.skip_bad, "members": members}
+    files = ImageFiles(root, names, 3, DEFAULT_SIZE if size is None else size, **options)
+    if size is None:
+        size = usual_size(files)
+        files = replace(files, size=size)
     if broken := broken_to_drop(files):
         trees = {part: _without(root, tree, broken) for part, tree in trees.items()}
-        files = replace(files, names=tuple(name for name in names if name not in broken))
-    spelt = _spellings(trees)
-    classes = _classes(root, trees, spelt)
+        files = files.take([row for row, name in enumerate(names) if name not in broken])
+    spelt = _spellings(trees) if order is None else {name: name for name in order}
+    own = _classes(root, trees, spelt)
+    classes = own if order is None else tuple(order)
     images, digest = load_images(files)
     position = {name: label for label, name in enumerate(classes)}
     labels = [UNLABELLED if own is None else position[spelt[own]] for tree in trees.values() for own in tree.classes]
     whole = Split(images, np.array(labels, np.int64), None if isinstance(images, ImageFiles) else files)
     splits = _cut(whole, trees)
     marked: dict[str, Any] = {**_marks(trees, request), **(marks or {})}
-    if list(trees) == ["train"] and classes:
+    if list(trees) == ["train"] and own:
         marked |= {"test_fraction": request.test_fraction, "split_seed": request.split_seed}
         labelled = int((splits["train"].labels != UNLABELLED).sum())
         share = max(request.test_fraction, len(classes) / labelled)

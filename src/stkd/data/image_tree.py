@@ -19,7 +19,7 @@ from .base import ImageFiles, unusual
 from .broken_files import broken_files, find_broken
 from .decode import BrokenImage, decode_square, image_suffixes
 from .decoded_cache import cached
-from .digest import digest_files, digest_names, fingerprint
+from .digest import digest_images, fingerprint
 from .image_arrays import STORE_LIMIT
 
 __all__ = ["BROKEN", "ImageTree", "Left", "broken_to_drop", "list_images", "load_images", "why_folder_left", "why_left"]
@@ -130,11 +130,11 @@ def broken_to_drop(files: ImageFiles) -> frozenset[str]:
     """
     if not files.skip_bad or not _stored(files):
         return frozenset()
-    key = fingerprint(digest_files(files.root, files.names), decoder=DECODER, question="broken")
+    key = fingerprint(digest_images(files), decoder=DECODER, question="broken")
     rows = {name: row for row, name in enumerate(files.names)}
 
     def find() -> dict[str, NDArray[Any]]:
-        return {"broken": np.array([rows[name] for name in find_broken(files.root, files.names)], np.int64)}
+        return {"broken": np.array([rows[name] for name in find_broken(files)], np.int64)}
 
     return frozenset(files.names[row] for row in cached(key, ("broken",), find)["broken"].tolist())
 
@@ -153,8 +153,8 @@ def load_images(files: ImageFiles) -> tuple[NDArray[np.uint8] | ImageFiles, str]
         StkdError: Files cannot be read or decoded; it names all of them.
     """
     if not _stored(files):
-        return files, digest_names(files.root, files.names)
-    digest = digest_files(files.root, files.names)
+        return files, digest_images(files, content=False)
+    digest = digest_images(files)
     view = unusual(files.crop_pct, files.interpolation)
     key = fingerprint(digest, decoder=DECODER, channels=files.channels, size=files.size, **view)
     return cached(key, ("images",), lambda: {"images": _decode_all(files)})["images"], digest
@@ -166,7 +166,7 @@ def _decode_all(files: ImageFiles) -> NDArray[np.uint8]:
 
     def fill(position: int) -> str | None:
         try:
-            out[position] = decode_square(files.root / files.names[position], *view).numpy()
+            out[position] = decode_square(files[position], *view).numpy()
         except BrokenImage as error:
             return error.reason
         return None

@@ -6,6 +6,7 @@ every epoch is slow.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from torch import Tensor
 
 from .base import ImageFiles
 from .decode import open_image, resized
-from .decoded_cache import cached_run
-from .digest import digest_files, fingerprint
+from .decoded_cache import cache_folder, cached_run
+from .digest import digest_images, fingerprint
 
 __all__ = ["MULTIPLE", "Picture", "Pictures", "pictures_of"]
+
+_log = logging.getLogger(__name__)
 
 MULTIPLE = 2.5
 """The shorter side of a kept picture is at most this many times the size that the network sees.
@@ -83,12 +86,16 @@ def pictures_of(files: ImageFiles) -> Pictures | None:
         StkdError: A file cannot be read or decoded.
     """
     shorter = round(MULTIPLE * files.size)
-    digest = digest_files(files.root, files.names)
+    digest = digest_images(files)
     key = fingerprint(digest, pictures=VERSION, channels=files.channels, shorter=shorter)
-    kept = cached_run(key, "pictures", lambda: _decoded(files, shorter))
-    if kept is None:
+    try:
+        file, shapes = cached_run(key, "pictures", lambda: _decoded(files, shorter))
+    except OSError as error:
+        _log.warning(
+            "images are decoded anew in every epoch: %s cannot be written (%s); set STKD_CACHE to a folder with room",
+            *(cache_folder(), error.strerror),
+        )
         return None
-    file, shapes = kept
     ends = shapes.prod(axis=1).cumsum()
     return Pictures(file, shapes, np.concatenate([[0], ends[:-1]]))
 
@@ -96,8 +103,8 @@ def pictures_of(files: ImageFiles) -> Pictures | None:
 def _decoded(files: ImageFiles, shorter: int) -> Iterator[NDArray[np.uint8]]:
     """Every picture (H, W, C) in order, made smaller where its shorter side is longer than wanted."""
 
-    def one(name: str) -> NDArray[np.uint8]:
-        image = open_image(files.root / name)
+    def one(position: int) -> NDArray[np.uint8]:
+        image = open_image(files[position])
         scale = max(1.0, min(image.height, image.width) / shorter)
         pixels = image.pixels(files.channels, scale / 2)
         if scale > 1:
@@ -106,7 +113,7 @@ def _decoded(files: ImageFiles, shorter: int) -> Iterator[NDArray[np.uint8]]:
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         for start in range(0, len(files), _AHEAD):  # so that few pictures wait in memory to be written
-            yield from pool.map(one, files.names[start : start + _AHEAD])
+            yield from pool.map(one, range(start, min(start + _AHEAD, len(files))))
 
 
 _AHEAD = 64

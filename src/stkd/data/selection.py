@@ -18,6 +18,9 @@ C = TypeVar("C", bound=RunConfig)
 
 _log = logging.getLogger(__name__)
 
+_ANY_SIZE = ("folder", "csv", "parquet", "webdataset")
+"""Sources whose images may be photos."""
+
 
 def data_of(config: RunConfig) -> DataSet:
     """The data set that a config names, with its splits.
@@ -60,7 +63,7 @@ def _viewed_like_published(config: C) -> C:
     """The config with crop and interpolation of published weights; itself where there are none, or it names its own."""
     if config.crop_pct is not None or config.interpolation is not None:
         return config
-    if config.image_size is None and not config.data.startswith("folder:"):
+    if config.image_size is None and config.data.partition(":")[0] not in _ANY_SIZE:
         return config  # the other sets are of small images, unless they are enlarged
     if config.image_size is not None and augment_for(config.image_size) != "resized":
         return config

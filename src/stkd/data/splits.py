@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +20,12 @@ def take(split: Split, index: NDArray[np.int64]) -> Split:
     """The images at `index`, in that order. A run of neighbours stays a view, anything else is copied."""
     images: NDArray[np.uint8] | ImageFiles
     if isinstance(split.images, ImageFiles):
-        images = replace(split.images, names=tuple(split.images.names[i] for i in index))
+        images = split.images.take(index)
     elif len(index) and np.array_equal(index, np.arange(index[0], index[0] + len(index))):
         images = split.images[index[0] : index[0] + len(index)]
     else:
         images = np.asarray(split.images)[index]
-    decoded = split.decoded and replace(split.decoded, names=tuple(split.decoded.names[i] for i in index))
-    return Split(images, split.labels[index], decoded)
+    return Split(images, split.labels[index], split.decoded and split.decoded.take(index))
 
 
 def hold_out(split: Split, fraction: float, classes: Sequence[str], seed: int) -> tuple[Split, Split]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 
+from .base import ImageFiles
 from .decode import pixel_size
 from .decoded_cache import cached
-from .digest import digest_files, fingerprint
+from .digest import digest_images, fingerprint
 
 __all__ = ["DEFAULT_SIZE", "SMALL", "usual_size"]
 
@@ -18,15 +16,15 @@ SMALL = 64
 """Equal squares of up to this side keep it."""
 
 
-def usual_size(root: Path, names: Sequence[str]) -> int:
+def usual_size(files: ImageFiles) -> int:
     """The images' own side where all are equal small squares, otherwise the default; broken files do not count."""
-    first = next((size for name in names if (size := pixel_size(root / name)) is not None), None)
+    first = next((size for file in files if (size := pixel_size(file)) is not None), None)
     if first is None or first[0] != first[1] or not 8 <= first[0] <= SMALL:
         return DEFAULT_SIZE
 
     def all_equal() -> bool:
-        return all(pixel_size(root / name) in (first, None) for name in names)
+        return all(pixel_size(file) in (first, None) for file in files)
 
-    key = fingerprint(digest_files(root, names), question="all equal but broken ones")
+    key = fingerprint(digest_images(files), question="all equal but broken ones")
     stored = cached(key, ("equal",), lambda: {"equal": np.array([all_equal()])})
     return first[0] if stored["equal"][0] else DEFAULT_SIZE

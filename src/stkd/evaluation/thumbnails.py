@@ -26,7 +26,7 @@ def read_pixels(split: Split, data: DataSet, positions: list[int]) -> Tensor:
     from ..data.decode import decode_square
 
     view = (images.channels, images.size, images.crop_pct, images.interpolation)
-    return torch.stack([decode_square(images.root / images.names[i], *view) for i in positions]).float()
+    return torch.stack([decode_square(images[i], *view) for i in positions]).float()
 
 
 def data_uri(pixels: Tensor) -> str:

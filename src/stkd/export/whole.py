@@ -28,7 +28,7 @@ def pictures_of(split: Split, info: ModelInfo) -> Iterator[Picture]:
     """
     if split.files is not None:
         files = split.files
-        return (decode(files.root / name, info.channels).permute(1, 2, 0).contiguous().numpy() for name in files.names)
+        return (decode(file, info.channels).permute(1, 2, 0).contiguous().numpy() for file in files)
     if info.crop_pct != 1:
         raise StkdError(
             f"only the squares of these images are there, of which the file would show {info.crop_pct:.1%}; "

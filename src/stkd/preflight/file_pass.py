@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..core.errors import StkdError
 from ..data.decode import open_image
 from ..data.decoded_cache import cache_folder
+from ..data.members import Member
 
 __all__ = ["FilesSeen", "pass_over"]
 
@@ -57,13 +58,16 @@ class FilesSeen:
 
 
 def pass_over(
-    root: Path, names: Sequence[str], describe: Callable[[NDArray[np.uint8]], Described], seconds: float | None
+    root: Path,
+    files: Mapping[str, Path | Member],
+    describe: Callable[[NDArray[np.uint8]], Described],
+    seconds: float | None,
 ) -> FilesSeen:
     """Decode files that were not seen before, or were changed since.
 
     Args:
-        root: Folder that the names are relative to.
-        names: Relative paths.
+        root: Folder of the data set.
+        files: By their names in it.
         describe: What is to be kept of the pixels (C, H, W) of a file.
         seconds: Stop early if all would take longer; None never does.
     """
@@ -71,8 +75,8 @@ def pass_over(
     with closing(_database()) as database:
         todo = []
         known = _known(database, root)
-        for name in names:
-            stamp = _stamp(root / name)
+        for name, file in files.items():
+            stamp = _stamp(file)
             if stamp is not None and name in known and known[name][0] == stamp:
                 _take(seen, name, known[name][1])
             else:
@@ -80,7 +84,7 @@ def pass_over(
         began, done = time.monotonic(), 0
         while done < len(todo):
             chunk = todo[done : done + (_CHUNK if done else _FIRST)]
-            for (name, stamp), result in zip(chunk, _look(root, [name for name, _ in chunk], describe), strict=True):
+            for (name, stamp), result in zip(chunk, _look([files[name] for name, _ in chunk], describe), strict=True):
                 _take(seen, name, result)
                 if stamp is not None:
                     _keep(database, root, name, stamp, result)
@@ -97,17 +101,17 @@ Result = str | Described
 """Why a file is broken, or what it looks like."""
 
 
-def _look(root: Path, names: Sequence[str], describe: Callable[[NDArray[np.uint8]], Described]) -> Iterator[Result]:
-    def one(name: str) -> Result:
+def _look(files: Sequence[Path | Member], describe: Callable[[NDArray[np.uint8]], Described]) -> Iterator[Result]:
+    def one(file: Path | Member) -> Result:
         try:
-            image = open_image(root / name)
+            image = open_image(file)
             pixels = image.pixels(3, min(image.height, image.width) / _SIDE)
         except StkdError as error:
             return str(error)
         return describe(pixels.numpy())
 
     with ThreadPoolExecutor(cpu_count()) as pool:
-        yield from pool.map(one, names)
+        yield from pool.map(one, files)
 
 
 def _take(seen: FilesSeen, name: str, result: Result) -> None:
@@ -117,9 +121,9 @@ def _take(seen: FilesSeen, name: str, result: Result) -> None:
         seen.described[name] = result
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(file: Path | Member) -> tuple[int, int] | None:
     try:
-        stat = path.stat()
+        stat = file.stat()
     except OSError:
         return None
     return stat.st_size, stat.st_mtime_ns

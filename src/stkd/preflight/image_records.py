@@ -74,9 +74,10 @@ def records_of(subject: Subject) -> ImageRecords:
 
 
 def _of_files(subject: Subject, splits: Mapping[str, ImageFiles]) -> ImageRecords:
-    root = next(iter(splits.values())).root
-    names = [name for files in splits.values() for name in files.names]
-    seen = pass_over(root, names, describe_pixels, None if subject.full else subject.seconds)
+    sources = {name: file for files in splits.values() for name, file in zip(files.names, files, strict=True)}
+    seen = pass_over(
+        next(iter(splits.values())).root, sources, describe_pixels, None if subject.full else subject.seconds
+    )
     found = {
         split: SplitRecords(
             *(
@@ -99,7 +100,7 @@ def _of_arrays(subject: Subject) -> ImageRecords:
             for i in range(len(split)):
                 if not subject.full and i % 256 == 0 and time.monotonic() - began > subject.seconds:
                     break
-                described[:, i] = describe_pixels(np.asarray(split.images[i]))  # type: ignore[index]
+                described[:, i] = describe_pixels(np.asarray(split.images[i]))
             out[name] = described
         return out
 
@@ -117,6 +118,6 @@ def pixels_of(split: Split, position: int) -> NDArray[np.uint8]:
     """
     images = split.images
     if isinstance(images, ImageFiles):
-        pixels: NDArray[np.uint8] = decode(images.root / images.names[position], images.channels).numpy()
+        pixels: NDArray[np.uint8] = decode(images[position], images.channels).numpy()
         return pixels
     return np.asarray(images[position])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from typing import Any
 
 import pytest
@@ -14,6 +15,13 @@ def broken_picture(place: Any) -> None:
 def cut_picture(place: Any) -> None:
     Image.effect_noise((64, 64), 80).convert("RGB").save(place.path("whole.jpg"))
     place.cut("whole.jpg", "pictures/dog/cut.jpg")
+
+
+def tar_with_dots(place: Any) -> None:
+    place.path("tars").mkdir()
+    with tarfile.open(place.path("tars/train.tar"), "w") as tar:
+        for name in ("../../a.png", "b.png"):
+            tar.add(place.path("pictures/cat/3.png"), name)
 
 
 def teacher_of_colours(place: Any) -> None:
@@ -47,6 +55,13 @@ ROWS: dict[str, tuple[Any, ...]] = {
         teacher_of_colours,
     ),
     "unlabelled-alone": ("train --data folder:{loose}", "needs labels", lambda place: place.unlabelled()),
+    "tar-with-dots": (
+        "train --data webdataset:{tars}",
+        "train.tar/../../a.png has '..' in its path",
+        "--skip-bad true",
+        tar_with_dots,
+    ),
+    "no-tars": ("train --data webdataset:{pictures}", "has no .tar files", "give the folder that holds them"),
     "predict-text": (
         "predict {student_run} {a.png}",
         "a.png is broken or no image",

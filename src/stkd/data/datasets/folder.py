@@ -13,7 +13,6 @@ from ..decode import image_suffixes
 from ..folder_layout import open_trees
 from ..image_tree import ImageTree, list_images, why_folder_left, why_left
 from ..request_checks import fine_only, folder_of
-from ..usual_size import usual_size
 
 SPLIT_NAMES: dict[str, Part] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -44,8 +43,7 @@ def folder(path: Path | None, request: Request) -> DataSet:
     trees = {part: list_images(root, name, **options) for part, name in (folders or {"train": ""}).items()}
     if not folders:
         _refuse_splits_inside(root, trees["train"])
-    size = request.image_size or usual_size(root, [name for tree in trees.values() for name in tree.names])
-    return open_trees("folder", root, trees, size, request, top.beside(folders))
+    return open_trees("folder", root, trees, request.image_size, request, top.beside(folders))
 
 
 @dataclass

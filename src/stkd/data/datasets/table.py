@@ -15,7 +15,6 @@ from ..digest import fingerprint
 from ..folder_layout import open_trees
 from ..image_tree import BROKEN, ImageTree
 from ..request_checks import existing, fine_only
-from ..usual_size import usual_size
 from .folder import SPLIT_NAMES
 
 _IMAGE = ("image", "path", "file", "filename", "filepath", "file_name", "image_path")
@@ -48,10 +47,8 @@ def table(path: Path | None, request: Request) -> DataSet:
     if missing and not request.skip_bad:
         raise broken_files(root, dict.fromkeys(sorted(missing), "is not there"))
     trees = _trees(file, [row for row in rows if row[0] not in missing], sorted(missing))
-    names = [name for tree in trees.values() for name in tree.names]
     labels = [own for tree in trees.values() for own in tree.classes]
-    size = request.image_size or usual_size(root, names)
-    return open_trees("csv", root, trees, size, request, marks={"labels": fingerprint(labels)})
+    return open_trees("csv", root, trees, request.image_size, request, marks={"labels": fingerprint(labels)})
 
 
 def _rows(file: Path) -> Iterator[Row]:
