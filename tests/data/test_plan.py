@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stkd.data.plan import EpochPlan, plan_epoch, steps_per_epoch
+from stkd.data.plan import EpochPlan, Unlabelled, plan_epoch, steps_per_epoch
 from stkd.mixing import Mix
 
 REAL = Mix("none", 1)
@@ -80,3 +81,26 @@ def test_orders_and_flips_are_fair() -> None:
     torch.testing.assert_close(first, torch.full((10,), 0.1), atol=0.03, rtol=0)
     flips = torch.cat([p.flip.flatten() for p in plans]).float().mean()
     assert abs(float(flips) - 0.5) < 0.02
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(2, 64), st.floats(0.01, 100), st.booleans())
+def test_unlabelled_images_have_as_many_rows_in_each_batch(
+    labelled: int, count: int, batch_size: int, ratio: float, drop_last: bool
+) -> None:
+    beside = Unlabelled(count, ratio)
+    options: dict[str, Any] = {"drop_last": drop_last, "unlabelled": beside}
+    plan = plan_epoch(labelled + count, batch_size, Mix(), seed=2, epoch=3, **options)
+    size = min(batch_size, labelled + count)
+    rows = beside.rows(size)
+    assert 1 <= rows < size
+    assert abs(rows - size * ratio / (1 + ratio)) <= 1
+    assert plan.order.shape == (steps_per_epoch(labelled + count, batch_size, **options), size)
+    assert ((plan.order >= labelled).sum(1) == rows).all()
+    used = plan.order.flatten()
+    own, others = used[used < labelled], used[used >= labelled]
+    if not drop_last:
+        assert torch.equal(own.unique(), torch.arange(labelled)), "every labelled image"
+    assert others.bincount()[labelled:].max() <= -(-len(others) // count), "none again before all were there"
+    again = plan_epoch(labelled + count, batch_size, Mix(), seed=2, epoch=3, **options)
+    assert torch.equal(plan.order, again.order)

@@ -99,6 +99,12 @@ def test_what_a_method_needs(spec: str, teacher: bool, labels: bool) -> None:
     assert method.needs_labels is labels
 
 
+@pytest.mark.parametrize("spec", ["stkd:beta=2", "dkd", "nkd", "rld", "crd", "dml", "kd+dkd"])
+def test_losses_that_look_at_labels(spec: str) -> None:
+    assert parse(spec).looks_at_labels
+    assert not parse("stkd+at").looks_at_labels
+
+
 @pytest.mark.parametrize("spec", ["kd", "stkd", "stkd:beta=2", "dkd", "fm", "stkd:standardize=true"])
 def test_gradient_reaches_the_student_alone(spec: str) -> None:
     seen = view(resolve_mix(parse(spec)))

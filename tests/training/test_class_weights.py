@@ -37,6 +37,16 @@ def test_mixed_labels_are_the_mixture_by_the_total_weight() -> None:
     torch.testing.assert_close(parts * (MIXED @ WEIGHTS.double()).sum() / 6, by_rows)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_rows_without_labels_do_not_count(smoothing: float) -> None:
+    ones = torch.ones(3)
+    targets = torch.cat([MIXED[:3], 0.25 * MIXED[3:4], torch.zeros(2, 3).double()])
+    rows = [cross_entropy(LOGITS[i : i + 1], MIXED[i : i + 1], label_smoothing=smoothing) for i in range(4)]
+    expected = (rows[0] + rows[1] + rows[2] + 0.25 * rows[3]) / 3.25
+    torch.testing.assert_close(cross_entropy(LOGITS, targets, label_smoothing=smoothing, class_weights=ones), expected)
+    assert cross_entropy(LOGITS[4:], targets[4:], label_smoothing=smoothing, class_weights=ones) == 0
+
+
 def test_equal_weights_change_nothing() -> None:
     for labels in (HARD, MIXED):
         found = cross_entropy(LOGITS, labels, class_weights=torch.full((3,), 7.0), label_smoothing=0.2)

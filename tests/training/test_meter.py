@@ -30,6 +30,17 @@ def test_hits_are_of_the_likeliest_class_of_a_mixed_label() -> None:
     assert meter.means()["accuracy"] == 0.5
 
 
+def test_rows_without_a_label_are_no_hits_and_no_misses() -> None:
+    meter = Meter(CPU)
+    targets = torch.tensor([[0.0, 0.0, 0.0], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    _add(meter, {}, torch.tensor(0.0), _one_hot(0, 0, 1), targets)
+    assert meter.means()["accuracy"] == 1.0
+    other = Meter(CPU)
+    other.load_state_dict(meter.state_dict())
+    _add(other, {}, torch.tensor(0.0), _one_hot(0), _one_hot(1))
+    assert (other.means()["accuracy"], meter.means()["accuracy"]) == (0.5, 1.0)
+
+
 def test_first_bad_step_is_kept() -> None:
     meter = Meter(CPU)
     for value in (1.0, float("inf"), 1.0, float("nan")):

@@ -187,6 +187,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "teacher_size": (8, 4096),
     "train_images": (1, math.inf),
     "workers": (0, 1024),
+    "unlabelled_ratio": (0.01, 100),
     "weight_decay": (0, math.inf),
     "warmup_epochs": (0, _MANY),
     "devices": (1, 1024),
@@ -249,6 +250,8 @@ class DistillConfig(RunConfig):
     )
     teacher_engine: Literal["auto", "torch", "openvino"] = _opt("auto", "what runs the teacher; auto: by trial")
     teacher_cache: Path | None = _opt(None, "learn from the logits that 'stkd cache' wrote; needs no teacher")
+    unlabelled: Path | None = _opt(None, "folder of images without labels, taught by the teacher beside the others")
+    unlabelled_ratio: float = _opt(1.0, "how many of those come with each labelled image")
     student: str = _need("student by name, such as resnet8x4 or timm/mobilenetv3_small_100")
     student_options: dict[str, Any] | None = _opt(None, "keyword arguments of the student's model")
     student_weights: Path | None = _opt(None, "weights the student starts from")

@@ -22,7 +22,7 @@ from .device_batches import virtual
 from .file_stream import FileStream, centred
 from .operations import NOTHING, Operations
 from .pictures import pictures_of
-from .plan import StepPlan, joined, plan_epoch, steps_per_epoch
+from .plan import StepPlan, Unlabelled, joined, plan_epoch, steps_per_epoch
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
 
@@ -75,6 +75,7 @@ class TrainLoader:
         drop_last: Leave out the images of an epoch that do not fill a batch, instead of filling it.
         mixed_epochs: Number of the first epoch whose images stay real; None mixes in all.
         operations: What may happen to an image after crop and flip.
+        unlabelled: The last training images, where they have no labels and come beside labelled ones.
 
     Attributes:
         at_once: Batches that are made together.
@@ -97,6 +98,7 @@ class TrainLoader:
         drop_last: bool = False,
         mixed_epochs: int | None = None,
         operations: Operations = NOTHING,
+        unlabelled: Unlabelled | None = None,
     ) -> None:
         self.batch_size = batch_size
         self.mix = mix
@@ -106,7 +108,7 @@ class TrainLoader:
         self.world = world
         self.num_classes = len(data.classes)
         self.labels = torch.from_numpy(np.ascontiguousarray(data.train.labels)).to(device)
-        self.steps = steps_per_epoch(len(self.labels), batch_size, drop_last=drop_last)
+        self.steps = steps_per_epoch(len(self.labels), batch_size, drop_last=drop_last, unlabelled=unlabelled)
         self._plan = partial(
             plan_epoch,
             len(self.labels),
@@ -117,6 +119,7 @@ class TrainLoader:
             drop_last=drop_last,
             mixed_epochs=mixed_epochs,
             operations=operations,
+            unlabelled=unlabelled,
         )
         self._fill = [round(255 * mean) for mean in data.mean]
         images = data.train.images

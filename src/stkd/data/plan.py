@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..mixing import Mix, Parts, draw
 from .operations import NOTHING, STRONG, Drawn, Operations
 
-__all__ = ["EpochPlan", "StepPlan", "joined", "keyed_rng", "plan_epoch", "steps_per_epoch"]
+__all__ = ["EpochPlan", "StepPlan", "Unlabelled", "joined", "keyed_rng", "plan_epoch", "steps_per_epoch"]
 
 # One stream of random numbers for each purpose, so that changing one leaves the others as they were.
-_ORDER, _CROP, _MIX, _OPERATIONS, _STRONG = 0, 1, 2, 3, 4
+_ORDER, _CROP, _MIX, _OPERATIONS, _STRONG, _UNLABELLED = 0, 1, 2, 3, 4, 5
 
 
 def keyed_rng(*key: int) -> np.random.Generator:
@@ -23,8 +24,30 @@ def keyed_rng(*key: int) -> np.random.Generator:
     return np.random.default_rng(list(key))
 
 
-def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool = False) -> int:
-    """Batches in an epoch; a set smaller than one batch is one batch."""
+@dataclass(frozen=True)
+class Unlabelled:
+    """The last images of a data set, which have no labels.
+
+    Attributes:
+        images: How many there are.
+        ratio: How many of a batch come with each labelled image.
+    """
+
+    images: int
+    ratio: float
+
+    def rows(self, batch_size: int) -> int:
+        """Rows of a batch that are theirs: as many in each, and at least one is left for the others."""
+        return min(max(1, round(batch_size * self.ratio / (1 + self.ratio))), batch_size - 1)
+
+
+def steps_per_epoch(
+    images: int, batch_size: int, *, drop_last: bool = False, unlabelled: Unlabelled | None = None
+) -> int:
+    """Batches in an epoch, which has every labelled image; a set smaller than one batch is one batch."""
+    if unlabelled is not None:
+        batch_size = min(batch_size, images)
+        images, batch_size = images - unlabelled.images, batch_size - unlabelled.rows(batch_size)
     return max(1, images // batch_size if drop_last else -(-images // batch_size))
 
 
@@ -108,6 +131,17 @@ def _with_strong_view(plan: StepPlan, rng: np.random.Generator) -> StepPlan:
     )
 
 
+def _order_beside(
+    images: int, size: int, steps: int, unlabelled: Unlabelled, seed: int, drawn: int
+) -> NDArray[np.int64]:
+    """Positions (steps, size): so many labelled and unlabelled images in each row, in any order."""
+    rows, labelled = unlabelled.rows(size), images - unlabelled.images
+    own = np.resize(keyed_rng(seed, drawn, _ORDER).permutation(labelled), (steps, size - rows))
+    rng = keyed_rng(seed, drawn, _UNLABELLED)
+    others = labelled + np.resize(rng.permutation(unlabelled.images), (steps, rows))
+    return rng.permuted(np.concatenate([own, others], axis=1), axis=1)
+
+
 def plan_epoch(
     images: int,
     batch_size: int,
@@ -119,10 +153,12 @@ def plan_epoch(
     drop_last: bool = False,
     mixed_epochs: int | None = None,
     operations: Operations = NOTHING,
+    unlabelled: Unlabelled | None = None,
 ) -> EpochPlan:
     """Draw an epoch.
 
-    Every image is used; where the last batch is not full, the first images of the epoch's order fill it.
+    Every image is used; where the last batch is not full, the first images of the epoch's order fill it. Of unlabelled
+    images every batch has the same number, and an epoch as many as that takes: some of them, or some again.
 
     Args:
         images: Size of the data set.
@@ -134,12 +170,17 @@ def plan_epoch(
         drop_last: Leave out the images that do not fill a batch, instead of filling it.
         mixed_epochs: Number of the first epoch whose images stay real; None mixes in all.
         operations: What may happen to an image after crop and flip.
+        unlabelled: The last of the images, where they have no labels and come beside labelled ones.
     """
     if mixed_epochs is not None and epoch >= mixed_epochs:
         mix = Mix(kind="none", instances=1, strong=mix.strong)
     drawn = epoch if cycle is None else epoch % cycle
-    steps, size = steps_per_epoch(images, batch_size, drop_last=drop_last), min(batch_size, images)
-    order = np.resize(keyed_rng(seed, drawn, _ORDER).permutation(images), (steps, size))
+    steps = steps_per_epoch(images, batch_size, drop_last=drop_last, unlabelled=unlabelled)
+    size = min(batch_size, images)
+    if unlabelled is None:
+        order = np.resize(keyed_rng(seed, drawn, _ORDER).permutation(images), (steps, size))
+    else:
+        order = _order_beside(images, size, steps, unlabelled, seed, drawn)
     rng = keyed_rng(seed, drawn, _CROP)
     crop = rng.random((steps, size, 4), dtype=np.float32)
     flip = rng.random((steps, size)) < 0.5

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..core.config import RunConfig
+from ..core.config import DistillConfig, RunConfig
 from ..core.errors import StkdError
 from ..mixing import Mix
-from .base import Augment, DataSet
+from .base import UNLABELLED, Augment, DataSet
 from .loader import TrainLoader
 from .operations import Operations
+from .plan import Unlabelled
 
 if TYPE_CHECKING:  # a page and a prediction open data too, and need none of Fabric
     from ..core.fabric import Fabric
 
-__all__ = ["describe_images", "describe_samples", "make_loader"]
+__all__ = ["describe_images", "describe_samples", "make_loader", "unlabelled_of"]
 
 
 def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> TrainLoader:
@@ -34,7 +35,16 @@ def make_loader(config: RunConfig, data: DataSet, mix: Mix, fabric: Fabric) -> T
         drop_last=config.drop_last,
         mixed_epochs=mix.mixed_epochs(config.epochs),
         operations=_operations(config),
+        unlabelled=unlabelled_of(config, data),
     )
+
+
+def unlabelled_of(config: RunConfig, data: DataSet) -> Unlabelled | None:
+    """The unlabelled images that a config asks for beside labelled ones, see `unlabelled.with_unlabelled`."""
+    if not isinstance(config, DistillConfig) or config.unlabelled is None:
+        return None
+    count = int((data.train.labels == UNLABELLED).sum())
+    return Unlabelled(count, config.unlabelled_ratio) if count else None
 
 
 def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, Any]:
@@ -54,6 +64,7 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         if not mixing[name]:
             del mixing[name]  # caches that were written without it stay good
     full = len(data.train) % config.batch_size == 0  # then nothing is dropped, whether asked for or not
+    unlabelled = unlabelled_of(config, data)
     return {
         "data": data.fingerprint,
         "normalisation": [list(data.mean), list(data.std)],
@@ -62,6 +73,7 @@ def describe_samples(config: RunConfig, data: DataSet, mix: Mix) -> dict[str, An
         "mix": mixing.pop("kind"),
         **mixing,
         **({"mix_until": f"{mix.until:g} of {config.epochs} epochs"} if mixed else {}),
+        **({"unlabelled_ratio": unlabelled.ratio} if unlabelled is not None else {}),
         "batch_size": config.batch_size,
         "drop_last": config.drop_last or full,
         "data_seed": config.sampling_seed,

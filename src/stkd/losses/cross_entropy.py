@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,7 +21,8 @@ def cross_entropy(
 
     With class weights w it is -sum_c w_c y_c log softmax(z)_c, summed over the batch and divided by the batch's total
     weight sum_c w_c y_c. For hard labels that is torch's own weighted mean, smoothing included; mixed labels, which
-    torch divides by the number of rows, are treated alike here, so that a one-hot label is the same as a hard one.
+    torch divides by the number of rows, are treated alike here, so that a one-hot label is the same as a hard one. A
+    row whose label sums to less than one, since some of its images have none, counts by that sum.
 
     Args:
         logits: (B, C).
@@ -52,5 +54,6 @@ def cross_entropy(
     if class_weights is None:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     soft, weights = soft_labels(labels, logits), class_weights.to(logits.dtype)
-    total = F.cross_entropy(logits, soft, weight=weights, label_smoothing=label_smoothing, reduction="sum")
-    return total / (soft @ weights).sum()
+    smooth = (1 - label_smoothing) * soft + label_smoothing / soft.shape[1] * soft.sum(1, keepdim=True)
+    total = F.cross_entropy(logits, smooth, weight=weights, reduction="sum")
+    return total / (soft @ weights).sum().clamp_min(torch.finfo(logits.dtype).tiny)  # no label at all: 0

@@ -160,9 +160,14 @@ class Method:
         return False
 
     @property
+    def looks_at_labels(self) -> bool:
+        """Whether its own losses look at the labels too, and not the cross-entropy alone."""
+        return False
+
+    @property
     def needs_labels(self) -> bool:
-        """Whether every training image must have a label."""
-        return self.label_weight > 0
+        """Whether it learns from labels."""
+        return self.label_weight > 0 or self.looks_at_labels
 
     @property
     def preparation(self) -> float:

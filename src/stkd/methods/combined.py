@@ -49,8 +49,8 @@ class Combined(Method):
         return any(part.labels_real_alone for part in self.parts)
 
     @property
-    def needs_labels(self) -> bool:
-        return any(part.needs_labels for part in self.parts)
+    def looks_at_labels(self) -> bool:
+        return any(part.looks_at_labels for part in self.parts)
 
     @property
     def mix(self) -> Mix:  # type: ignore[override]

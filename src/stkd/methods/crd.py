@@ -42,6 +42,10 @@ class CRD(Method):
         check_range("negatives", self.negatives, 1, _MOST_NEGATIVES)
         check_range("dim", self.dim, 1, _MOST_DIM)
 
+    @property
+    def looks_at_labels(self) -> bool:
+        return True
+
     def build(self, setup: Setup) -> nn.Module:
         if bool((setup.labels == setup.labels[0]).all()):
             raise StkdError("crd contrasts images of different classes, and the training images have one; take kd")

@@ -32,6 +32,10 @@ class DML(Method):
     def uses_teacher(self) -> bool:
         return False
 
+    @property
+    def looks_at_labels(self) -> bool:
+        return True
+
     def build(self, setup: Setup) -> nn.Module:
         peer = copy.deepcopy(setup.student_model)
         for module in peer.modules():

@@ -122,9 +122,9 @@ class STKD(KD):
         return self.labels == "real"
 
     @property
-    def needs_labels(self) -> bool:
+    def looks_at_labels(self) -> bool:
         # the decoupled form has to know which classes are in a virtual sample
-        return self.label_weight > 0 or self.beta is not None
+        return self.beta is not None
 
     def losses(self, view: View) -> dict[str, Tensor]:
         options: dict[str, Any] = {"temperature": self.temperature, "standardize": self.standardize}
@@ -161,6 +161,10 @@ class DKD(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_share("warmup", self.warmup)
+
+    @property
+    def looks_at_labels(self) -> bool:
+        return True
 
     def losses(self, view: View) -> dict[str, Tensor]:
         loss = losses.dkd(

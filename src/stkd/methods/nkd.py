@@ -27,6 +27,10 @@ class NKD(Method):
     gamma: float = 3.5
     standardize: bool = False
 
+    @property
+    def looks_at_labels(self) -> bool:
+        return True
+
     def losses(self, view: View) -> dict[str, Tensor]:
         loss = losses.nkd(
             view.student,

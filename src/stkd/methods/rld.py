@@ -38,6 +38,10 @@ class RLD(Method):
         check_positive("confidence_temperature", self.confidence_temperature)
         check_share("warmup", self.warmup)
 
+    @property
+    def looks_at_labels(self) -> bool:
+        return True
+
     def losses(self, view: View) -> dict[str, Tensor]:
         loss = losses.rld(
             view.student,

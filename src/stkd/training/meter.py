@@ -25,6 +25,7 @@ class Meter:
         """Start an epoch."""
         self.sums: dict[str, Tensor] = {}
         self.hits = torch.zeros((), device=self.device)
+        self.labelled = torch.zeros((), device=self.device)
         self.rows = 0
         self.steps = 0
         self._teacher = torch.zeros((), device=self.device)
@@ -40,14 +41,16 @@ class Meter:
             losses: Named losses.
             total: Their sum.
             logits: (R, C).
-            targets: (R, C); a row is a hit when its likeliest class is predicted.
+            targets: (R, C); a row is a hit when its likeliest class is predicted, and none where it has no label.
             taught: (R, C), the teacher's logits, if it has one.
         """
         for name, value in {"loss": total, **losses}.items():
             if name not in self.sums:
                 self.sums[name] = torch.zeros((), device=self.device)
             self.sums[name] += value.detach()
-        self.hits += (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        known = targets.amax(1) > 0
+        self.hits += ((logits.detach().argmax(1) == targets.argmax(1)) & known).sum()
+        self.labelled += known.sum()
         if taught is not None:
             self._teacher += taught.detach().sum(dtype=torch.float32)  # one NaN, or one infinite number, stays in it
         bad = ~torch.isfinite(total.detach()) & (self.first_bad < 0)
@@ -71,11 +74,17 @@ class Meter:
     def means(self) -> dict[str, float]:
         """Mean losses and accuracy so far (waits for the device)."""
         means = {name: float(value) / max(1, self.steps) for name, value in self.sums.items()}
-        return {**means, "accuracy": float(self.hits) / max(1, self.rows)}
+        return {**means, "accuracy": float(self.hits) / max(1.0, float(self.labelled))}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint inside an epoch keeps."""
-        return {"sums": dict(self.sums), "hits": self.hits, "rows": self.rows, "steps": self.steps}
+        return {
+            "sums": dict(self.sums),
+            "hits": self.hits,
+            "labelled": self.labelled,
+            "rows": self.rows,
+            "steps": self.steps,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on inside an epoch."""
@@ -84,4 +93,6 @@ class Meter:
         self.sums = {name: value.to(self.device, copy=True) for name, value in state["sums"].items()}
         self.hits = state["hits"].to(self.device, copy=True)
         self.rows, self.steps = state["rows"], state["steps"]
+        labelled = state.get("labelled", torch.tensor(float(self.rows)))  # earlier versions had labelled rows alone
+        self.labelled = labelled.to(self.device, copy=True)
         self._step.fill_(self.steps)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,6 +19,7 @@ from ..data import DataSet
 from ..data.loader import TrainLoader
 from ..data.samples import make_loader
 from ..data.selection import data_of
+from ..data.unlabelled import with_unlabelled
 from ..methods import Method
 from ..methods.selection import method_of, mix_of
 from ..mixing import Mix
@@ -34,6 +37,8 @@ from .student import Student, check_labels, make_student
 from .work import live_models
 
 __all__ = ["Job", "Session", "common_mix", "open_session"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ def open_session(
     mix = common_mix(jobs)
     fabric = make_fabric(config)
     data = data or data_of(config)
+    if isinstance(config, DistillConfig) and config.unlabelled is not None:
+        data = _beside(config, config.unlabelled, data, methods)
     for job in jobs if students else ():
         check_labels(job.config, job.method, data)
     with ExitStack() as stack:
@@ -162,6 +169,20 @@ def open_session(
             if student.features is not None:
                 stack.callback(student.features.close)
         yield session
+
+
+def _beside(config: DistillConfig, folder: Path, data: DataSet, methods: Sequence[Method]) -> DataSet:
+    """The data set with unlabelled images, where a method uses a teacher, who alone can teach them.
+
+    Raises:
+        StkdError: They cannot be had, or a batch has no place for them.
+    """
+    if not any(method.uses_teacher for method in methods):
+        _log.info("%s has no teacher: the unlabelled images are left out", config.method)
+        return data
+    if config.batch_size < 2:
+        raise StkdError("a batch with --unlabelled has labelled images and others; give --batch-size 2 or more")
+    return with_unlabelled(data, folder, skip_bad=config.skip_bad)
 
 
 def common_mix(jobs: Sequence[Job]) -> Mix:

@@ -70,7 +70,15 @@ def check_labels(config: TrainConfig | DistillConfig, method: Method, data: Data
     Raises:
         StkdError: It has not.
     """
-    if method.needs_labels and (data.train.labels < 0).any():
+    if not method.needs_labels or not (data.train.labels < 0).any():
+        return
+    if isinstance(config, DistillConfig) and config.unlabelled is not None:
+        if method.looks_at_labels:
+            raise StkdError(
+                f"method {config.method!r} looks at the label of every image, and those of --unlabelled have none; "
+                "take one that looks at the teacher alone beside the cross-entropy, such as stkd, kd or fm"
+            )
+    else:
         raise StkdError(
             f"method {config.method!r} needs labels, and {data.name} has unlabelled training images; "
             "take --method fm, which learns from the teacher alone"
@@ -118,7 +126,7 @@ def make_student(
         "teacher": "" if teacher is None else teacher.fingerprint(),
     }
     of_classes = _class_weights(config, method, data, fabric)
-    if of_classes is not None and config.class_weights != BALANCED:
+    if of_classes is not None and config.class_weights not in (None, BALANCED):
         identity["class_weights"] = fingerprint(of_classes.tolist())
     seen = (data.channels, data.size, data.mean, data.std, options, data.crop_pct, data.interpolation)
     info = ModelInfo(name, data.classes, *seen)
@@ -128,13 +136,22 @@ def make_student(
 
 def _class_weights(config: TrainConfig | DistillConfig, method: Method, data: DataSet, fabric: Fabric) -> Tensor | None:
     if config.class_weights is None:
-        return None
+        return _of_labels_alone(method, data, fabric)
     of_classes = torch.from_numpy(class_weights(config.class_weights, data)).to(fabric.device)
     if fabric.world_size > 1:
         raise StkdError("class weights are for one device so far: --devices 1")
     if method.label_weight == 0:
         _log.warning("class_weights changes nothing: the method %s does not look at the labels", config.method)
     return of_classes
+
+
+def _of_labels_alone(method: Method, data: DataSet, fabric: Fabric) -> Tensor | None:
+    """Equal weights where some images have no label: the cross-entropy is then the mean over those that have one."""
+    if method.label_weight == 0 or not (data.train.labels < 0).any():
+        return None
+    if fabric.world_size > 1:
+        raise StkdError("labelled images beside unlabelled ones are for one device so far: --devices 1")
+    return torch.ones(len(data.classes), device=fabric.device)
 
 
 def _build(
