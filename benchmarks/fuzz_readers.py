@@ -59,7 +59,7 @@ def _model() -> torch.nn.Module:
 
 
 def _safetensors(folder: Path) -> list[bytes]:
-    info = ModelInfo("cnn2", 3, 1, 8, (0.5,), (0.2,), ("a", "b", "c"))
+    info = ModelInfo("cnn2", ("a", "b", "c"), 1, 8, (0.5,), (0.2,))
     save_model(_model(), folder / "seed.safetensors", info)
     return [(folder / "seed.safetensors").read_bytes()]
 
@@ -128,7 +128,7 @@ READERS = {
     "yaml": Reader(
         "text",
         lambda path: parse_yaml(path.read_bytes().decode(errors="replace")),
-        _text("a: 1\nb: [x, {c: 2.5}]\n", "&a [1, *a]", "- 2024-01-01\n- !!str 5\n- |\n  text\n"),
+        _text("a: 1\nb: [x, {c: 2.5}]\n", "a: &x [1, 2]\nb: *x\n", "- 2024-01-01\n- !!str 5\n- |\n  text\n"),
         (yaml.YAMLError,),
     ),
     "config": Reader("config.yaml", lambda path: read_config(path.parent), _config),
@@ -138,7 +138,7 @@ READERS = {
         _text("stkd:temperature=2,beta=8", "crd+kd:weight=0.5", "mlkd:strong=true"),
     ),
     "csv": Reader("table.csv", _csv, _text("path,label,split\na.png,cat,train\nb.png,dog,val\n", "image,class\n\n")),
-    "class map": Reader("map.csv", read_class_map, _text("cat,Felis catus\ndog,n02084071\n", "{}")),
+    "class map": Reader("map.csv", read_class_map, _text("cat,Felis catus\ndog,n02084071\n", '# two\n"a, b"\tc\n')),
     "classes": Reader("classes.txt", read_classes, _text("cat\ndog\n", '["cat", "dog"]')),
     "result": Reader(
         "result.json",

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.pickles import BoundedUnpickler
+
 __all__ = ["load_plain"]
 
 
@@ -60,7 +62,7 @@ _ADMITTED: dict[tuple[str, str], object] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(BoundedUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ADMITTED[module, name]

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.pickles import BoundedUnpickler
+
 __all__ = ["RunsCode", "StandIn", "load_torch_file"]
 
 
@@ -157,7 +159,7 @@ _FUNCTIONS = frozenset(
 """Honest checkpoints have no use for these. They would be harmless as stand-ins too; a file that asks is told of."""
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(BoundedUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         # pickles up to protocol 2 have the names of Python 2
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
