@@ -1,25 +1,26 @@
-"""Of the site alone: documents that lie at the repository's root become pages, and their links lead to pages."""
+"""Of the site alone: documents that lie at the repository's root become pages, and links lead to pages and files."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+FILES = ("results/*.json", "examples/*.py")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the root's documents, and the result files that they name."""
+    """Add the root's documents, and the files that they name."""
     for name, page in PAGES.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / name)))
-    for file in sorted((ROOT / "results").glob("*.json")):
-        files.append(File.generated(config, f"results/{file.name}", abs_src_path=str(file)))
+    for file in sorted(file for pattern in FILES for file in ROOT.glob(pattern)):
+        files.append(File.generated(config, file.relative_to(ROOT).as_posix(), abs_src_path=str(file)))
     return files
 
 
@@ -34,7 +35,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             page_of = PAGES[target]
         elif target.startswith("docs/") and "." in target:
             page_of = target.removeprefix("docs/")
-        elif target.startswith("results/") and target.endswith(".json"):
+        elif any(PurePosixPath(target).match(pattern) for pattern in FILES):
             page_of = target
         else:
             return words
