@@ -12,7 +12,7 @@ from .confusion import (
     share_interval,
 )
 from .corruptions import CORRUPTIONS, corrupt
-from .cost import costs, latency, macs, parameters, peak_memory
+from .cost import costs, latencies, latency, macs, parameters, peak_memory
 from .ood import foreign_logits, ood_scores
 from .predictions import logits_of, score, scores
 from .robustness import robustness
@@ -38,6 +38,7 @@ __all__ = [
     "evaluate",
     "fit_temperature",
     "foreign_logits",
+    "latencies",
     "latency",
     "logits_of",
     "macs",

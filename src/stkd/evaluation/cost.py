@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["costs", "device_of", "latency", "macs", "parameters", "peak_memory"]
+__all__ = ["costs", "device_of", "latencies", "latency", "macs", "parameters", "peak_memory"]
 
 _WARM_UP = 3  # passes before timing
 _LONGEST = 1.0  # seconds after which timing ends
@@ -49,9 +49,14 @@ def _nothing() -> None:
     """A CPU is never ahead of its results."""
 
 
-@torch.no_grad()
 def latency(model: nn.Module, channels: int, size: int, batch_size: int, runs: int = 15) -> float:
-    """Median milliseconds of a forward pass in float32, after warm-up, on the model's device.
+    """Median milliseconds of a forward pass in float32, after warm-up, on the model's device; see `latencies`."""
+    return median(latencies(model, channels, size, batch_size, runs))
+
+
+@torch.no_grad()
+def latencies(model: nn.Module, channels: int, size: int, batch_size: int, runs: int = 15) -> list[float]:
+    """Milliseconds of forward passes in float32, after warm-up, on the model's device.
 
     Args:
         model: In evaluation mode.
@@ -69,7 +74,7 @@ def latency(model: nn.Module, channels: int, size: int, batch_size: int, runs: i
         model(images)
         sync()
         times.append(time.perf_counter() - began)
-    return 1000 * median(times[min(_WARM_UP, len(times) - 1) :])
+    return [1000 * seconds for seconds in times[min(_WARM_UP, len(times) - 1) :]]
 
 
 class _MemoryCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
