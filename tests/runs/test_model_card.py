@@ -25,7 +25,7 @@ def run(pictures: Path, tmp_path: Path) -> Path:
 
 def test_card_names_the_data_without_the_folders_above(run: Path, pictures: Path) -> None:
     card = (run / "README.md").read_text()
-    assert card.startswith("# cnn2 on the folder pictures\n")
+    assert "\n---\n\n# cnn2 on the folder pictures\n" in card
     assert "Images: the folder pictures, 13 training images, 3 validation images and 4 test images" in card
     assert "on 13 training images of the folder pictures" in card
     assert str(pictures.parent) not in card

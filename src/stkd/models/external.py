@@ -17,7 +17,7 @@ from ..core.errors import StkdError, unknown
 from . import hub, transformers_models
 from .names import hub_folder, split_name
 
-__all__ = ["check_keywords", "create", "hub_config", "model_of_hub", "names"]
+__all__ = ["check_keywords", "create", "hub_config", "model_of_hub", "names", "timm_keywords"]
 
 AUXILIARY = ("googlenet", "inception_v3")
 """Models of torchvision that return more than logits in training."""
@@ -239,15 +239,26 @@ def _timm_model(
 ) -> nn.Module:
     import timm
 
-    options: dict[str, Any] = {}
-    if image_size is not None and timm.models.get_pretrained_cfg_value(architecture, "fixed_input_size"):
-        options["img_size"] = image_size
+    options = {} if image_size is None else timm_keywords(architecture, image_size)
     if pretrained and not name.startswith(("hf-hub:", "local-dir:")):
         options |= _source_of_weights(name)
     model: nn.Module = timm.create_model(
         name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **options | dict(keywords)
     )
     return model
+
+
+def timm_keywords(name: str, image_size: int) -> dict[str, Any]:
+    """Keyword arguments by which timm builds a model for a size of images.
+
+    Args:
+        name: As timm has it.
+        image_size: Side in pixels.
+    """
+    import timm
+
+    fixed = timm.models.get_pretrained_cfg_value(name.partition(".")[0], "fixed_input_size")
+    return {"img_size": image_size} if fixed else {}
 
 
 def _source_of_weights(name: str) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class FinishedRun:
     """A finished run, ready to be looked at.
 
     Attributes:
-        path: Run directory, or the file of weights that was given.
-        config: Its options; None for a file of weights.
+        path: Run directory, or the folder or file of weights that was given.
+        config: Its options; None where there are weights alone.
         model: On the device, in evaluation mode.
         info: What the model expects, and its classes.
         teacher: On the device, from the same images to logits for the same classes; None if there is none.
@@ -92,10 +92,10 @@ def open_run(
     with_teacher: bool = True,
     device: torch.device | str = "cpu",
 ) -> FinishedRun:
-    """Open a finished run, or a file of weights written by stkd.
+    """Open a finished run, or weights written by stkd.
 
     Args:
-        path: Run directory or .safetensors file.
+        path: Run directory, a folder with its weights or those of a probe, or a .safetensors file.
         data_spec: Another data set with the same classes, instead of the run's own.
         model: A module that takes the weights, for a run whose model has no name here.
         teacher: Weights of a teacher for a run that had none.
@@ -107,7 +107,7 @@ def open_run(
     """
     device = torch.device(device)
     with asking_for_plugin(path):
-        config = read_config(path) if path.is_dir() else None
+        config = read_config(path) if (path / "config.yaml").is_file() else None
         module, info = load_model(path, model)
         own = None if config is None or not with_teacher else _teacher_of(config, path, info, device)
     if own is None and teacher is not None:

@@ -1,4 +1,4 @@
-"""README.md of a run directory: the model card, written when training ends."""
+"""README.md of a run directory: the model card, written when training ends, with metadata for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ..core.config import DistillConfig, TrainConfig
 from ..core.files import write_atomic
 from ..models import models
+from ..models.external import timm_keywords
 from ..models.files import ModelInfo
+from ..models.names import split_name
 from .description import describe_data, describe_run, describe_splits
 
 __all__ = ["show_exports", "write_card"]
@@ -47,6 +49,7 @@ def write_card(
     )
     environment.filters["numbers"] = _numbers
     scores = {"validation": result.get("val"), "test": result.get("test")}
+    source, _ = split_name(info.model)
     text = environment.get_template("model_card.md").render(
         config=config,
         info=info,
@@ -55,10 +58,57 @@ def write_card(
         splits=describe_splits(result["images"]) if result.get("images") else "",
         findings=None if preflight is None else [f for f in preflight.get("findings", []) if f["check"] != "length"],
         own_module="/" not in info.model and info.model not in models,
+        metadata=_metadata(config, result, info, teacher),
+        source=source,
+        timm_call=_timm_call(info, weights) if source == "timm" else "",
         description=describe_run(config, result, teacher),
         scores={split: score for split, score in scores.items() if score},
     )
     write_atomic(folder / "README.md", text)
+
+
+def _metadata(config: TrainConfig | DistillConfig, result: Mapping[str, Any], info: ModelInfo, teacher: str) -> str:
+    """What the hub reads of a card, as YAML; its license is for the maker of the model to choose."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    kind = config.data.partition(":")[0]
+    words = {"val": "validation", "test": "test"}
+    found = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type="imagefolder" if kind == "folder" else kind,
+            dataset_name=describe_data(config.data),
+            dataset_split=words[split],
+            metric_type="accuracy",
+            metric_name=f"top-1, {words[split]} images",
+            metric_value=round(result[split]["top1"], 4),
+        )
+        for split in words
+        if result.get(split)
+    ]
+    tags = ["image-classification", "stkd", *(["knowledge-distillation"] if teacher else [])]
+    data = ModelCardData(
+        library_name="stkd",
+        pipeline_tag="image-classification",
+        tags=tags,
+        metrics=["accuracy"],
+        model_name=info.model if found else None,
+        eval_results=found or None,
+    )
+    return str(data.to_yaml())
+
+
+def _timm_call(info: ModelInfo, weights: str) -> str:
+    """How timm opens the weights without stkd."""
+    _, name = split_name(info.model)
+    keywords = {
+        "checkpoint_path": weights,
+        "num_classes": len(info.classes),
+        **({"in_chans": info.channels} if info.channels != 3 else {}),
+        **timm_keywords(name, info.size),
+        **info.options,
+    }
+    return f"timm.create_model({', '.join([repr(name), *(f'{key}={value!r}' for key, value in keywords.items())])})"
 
 
 _EXPORTS = ("<!-- exports -->", "<!-- end of exports -->")
