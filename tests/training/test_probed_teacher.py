@@ -150,6 +150,10 @@ def test_the_model_with_its_new_head_in_a_file(elsewhere: Path, tmp_path: Path, 
     assert all(torch.equal(t, original[n]) for n, t in model.state_dict().items() if not n.startswith("fc."))
     record = json.loads((out / "probe.json").read_text())
     assert record["images"] == len(package.open_data("digits").train)
+    scored = json.loads(stkd("evaluate", out, "--json").out)
+    assert (scored["images"], scored["top1"]) == (500, pytest.approx(record["test"]["top1"]))
+    assert "top-1" in stkd("evaluate", out, "--data", "digits", "--split", "train").out
+    assert stkd("evaluate", out, "--alone", out).err.count("leave it out for a probe") == 1
     taught = evaluate_teacher(out, tmp_path / "run")
     assert taught == pytest.approx(record["test"]["top1"], abs=0.005)
     assert stkd(*command).code == 0  # again, into the same folder

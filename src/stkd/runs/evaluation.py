@@ -25,6 +25,7 @@ from ..models.weight_files import files_of
 from .directory import read_result
 from .finished_run import asking_for_plugin, data_seen_by, open_model_for, open_run
 from .options import read_config
+from .probe import is_probe, read_probe
 
 __all__ = ["current_evaluation", "evaluate_run", "read_evaluation"]
 
@@ -53,10 +54,10 @@ def evaluate_run(
     """Score a run's model, and compare it with its teacher if it had one.
 
     What is found on the run's own test images is written to evaluation.json in the run directory. Robustness and
-    foreign images that were measured before stay in that file as long as they hold.
+    foreign images that were measured before stay in that file as long as they hold. Of a probe nothing is kept.
 
     Args:
-        run: Run directory.
+        run: Run directory, or the folder of a probe.
         split: "test", "val" or "train".
         data_spec: Another data set with the same classes, instead of the run's own.
         teacher: Weights of a teacher for a run that had none.
@@ -74,9 +75,11 @@ def evaluate_run(
         raise StkdError(f"unknown split {split!r}; choose train, val or test")
     if not run.is_dir():
         raise StkdError(f"{run} is not a run directory; give one that 'stkd train' or 'stkd distill' wrote")
+    foreign = None if ood is None else open_data(ood)
+    if is_probe(run):
+        return _evaluate_probe(run, split, data_spec, alone, corrupted, foreign)
     config = read_config(run)
     opened = open_run(run, data_spec=data_spec, teacher=teacher, device=best_device())
-    foreign = None if ood is None else open_data(ood)
     inputs = _inputs(run, config, opened.data, teacher)
     if alone is not None:
         _check_alone(alone, opened.info)
@@ -101,6 +104,23 @@ def evaluate_run(
     if split == "test" and data_spec is None:
         _store(run, evaluation, inputs)
     return evaluation
+
+
+def _evaluate_probe(
+    folder: Path, split: str, data_spec: str | None, alone: Path | None, corrupted: bool | Path, foreign: DataSet | None
+) -> dict[str, Any]:
+    """Score the model of a probe, which sees images as it does when it teaches."""
+    if alone is not None:
+        raise StkdError("--alone compares a student with one trained without a teacher; leave it out for a probe")
+    config = read_probe(folder)
+    if data_spec is not None:
+        config = dataclasses.replace(config, data=data_spec, val_fraction=0.0, train_images=None, label_noise=0.0)
+    with asking_for_plugin(folder):
+        data = data_of(config)
+    model = open_model_for(folder, data, best_device())
+    workers = config.workers
+    evaluation = evaluate(model, data, split=split, corrupted=corrupted, foreign=foreign, workers=workers)
+    return {**evaluation, "file_bytes": _bytes(folder)}
 
 
 def _check_alone(alone: Path, student: ModelInfo) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from .. import models
-from ..core.config import ProbeConfig
+from ..core.config import DataOptions, ProbeConfig, plain_value
 from ..core.errors import StkdError
 from ..core.fabric import make_fabric
 from ..core.files import write_atomic
@@ -20,12 +20,11 @@ from ..data import DataSet
 from ..data.selection import data_of
 from ..evaluation import logits_of, scores
 from ..models.files import save_model
+from ..runs.probe import RECORD
 from ..teachers import Ensemble
 from ..teachers.selection import live_teacher
 
 __all__ = ["Probed", "run_probe"]
-
-_RECORD = "probe.json"
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Probed:
 
     Attributes:
         weights: The file with the whole model.
-        record: What it was fitted on, and its scores on validation and test images, if there are any.
+        record: What it was fitted on, the options of the data, and scores on validation and test images, if any.
     """
 
     weights: Path
@@ -59,6 +58,7 @@ def run_probe(config: ProbeConfig, *, data: DataSet | None = None, teacher: nn.M
     assert not isinstance(live, Ensemble)
     assert live.head is not None
     record: dict[str, Any] = {"model": live.name, "data": config.data, **live.head.said}
+    record["options"] = {field.name: plain_value(getattr(config, field.name)) for field in fields(DataOptions)}
     for name, split in (("val", data.val), ("test", data.test)):
         if split is not None:
             logits, labels = logits_of(live.logits, split, data, device=device, workers=config.workers)
@@ -69,7 +69,7 @@ def run_probe(config: ProbeConfig, *, data: DataSet | None = None, teacher: nn.M
     config.out.mkdir(parents=True, exist_ok=True)
     file = config.out / "model.safetensors"
     save_model(live.module, file, dataclasses.replace(live.info, model=own, options=options))
-    write_atomic(config.out / _RECORD, json.dumps(record, indent=1))
+    write_atomic(config.out / RECORD, json.dumps(record, indent=1))
     return Probed(file, record)
 
 
@@ -77,5 +77,5 @@ def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise StkdError(f"{folder} is a file; give --out a directory")
     there = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    if there and _RECORD not in there:
+    if there and RECORD not in there:
         raise StkdError(f"{folder} is not empty and holds no probe; give --out a new directory")

@@ -1,6 +1,6 @@
 """Score a finished run: accuracy, calibration, similarity to its teacher, robustness, size and speed.
 
-A file that 'stkd export' wrote is scored alone, on the images of --data.
+A folder that 'stkd probe' wrote is scored alone, and so is a file that 'stkd export' wrote, on the images of --data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUMMARY = "score a finished run"
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("run", type=Path, help="run directory, or a file that 'stkd export' wrote")
+    parser.add_argument("run", type=Path, help="run directory, folder of 'stkd probe', or exported file")
     parser.add_argument("--split", type=str, default="test", metavar="NAME", help="test, val or train [test]")
     parser.add_argument("--data", type=str | None, metavar="KIND[:PATH]", help="another data set with the same classes")
     parser.add_argument(

@@ -1,0 +1,34 @@
+"""The folder that `stkd probe` writes: weights of a model with a fitted head, and what it was fitted on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..core.config import TrainConfig, build
+from ..core.errors import StkdError
+from ..core.options import checked
+
+__all__ = ["RECORD", "is_probe", "read_probe"]
+
+RECORD = "probe.json"
+
+
+def is_probe(folder: Path) -> bool:
+    """Whether a folder is one that `stkd probe` wrote."""
+    return (folder / RECORD).is_file() and not (folder / "config.yaml").is_file()
+
+
+def read_probe(folder: Path) -> TrainConfig:
+    """The options of the data that a probe was fitted on; those of training mean nothing.
+
+    Raises:
+        StkdError: Its record is damaged.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        options = {"data": record["data"], **record.get("options", {})}  # earlier versions wrote the data alone
+        named = {"model": record["model"], "out": folder}
+        return build(TrainConfig, checked(TrainConfig, {**options, **named}))
+    except (OSError, ValueError, TypeError, KeyError, StkdError):
+        raise StkdError(f"{folder / RECORD} is damaged; run 'stkd probe' again") from None
