@@ -23,7 +23,7 @@ def rates(lr: float = 0.4, **options: Any) -> list[float]:
     """The learning rate of each step of a run."""
     given = config(**options)
     optimizer = make_optimizer(given, [torch.nn.Parameter(torch.zeros(1))], lr)
-    schedule = make_schedule(given, optimizer, lr, STEPS)
+    schedule = make_schedule(given, optimizer, STEPS)
     found = []
     for _ in range(given.epochs * STEPS):
         found.append(optimizer.param_groups[0]["lr"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -22,6 +23,7 @@ __all__ = [
     "TrainConfig",
     "build",
     "completed",
+    "fine_tuning",
     "groups",
     "hints",
     "plain",
@@ -100,6 +102,8 @@ class OptimOptions:
         None, "weights of the classes in the cross-entropy: balanced, or a file of lines 'class weight'"
     )
     ema: float | None = _opt(None, "decay of an exponential moving average of the weights, reported beside the weights")
+    freeze: int = _opt(0, "epochs at first in which the classifier alone is trained")
+    layer_decay: float | None = _opt(None, "factor on the learning rate from each layer to the one before (timm)")
 
 
 @dataclass(kw_only=True)
@@ -161,6 +165,12 @@ class RunConfig(DataOptions, MixOptions, OptimOptions, RunOptions):
             raise StkdError(f"milestones must be positive and rising, got {list(self.milestones)}")
         if self.warmup_epochs >= self.epochs:
             raise StkdError(f"warmup_epochs ({self.warmup_epochs}) must be less than epochs ({self.epochs})")
+        if self.freeze >= self.epochs:
+            raise StkdError(
+                f"freeze ({self.freeze}) must be less than epochs ({self.epochs}); 'stkd probe' fits a classifier alone"
+            )
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise StkdError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}; 0.75 is usual")
         for name, value in vars(self).items():
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, float) and not math.isfinite(part):
@@ -190,6 +200,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "unlabelled_ratio": (0.01, 100),
     "weight_decay": (0, math.inf),
     "warmup_epochs": (0, _MANY),
+    "freeze": (0, _MANY),
     "devices": (1, 1024),
     "generations": (1, _MANY),
     "eval_every": (1, _MANY),
@@ -322,6 +333,8 @@ def hints(config: type[RunConfig]) -> dict[str, Any]:
 def build(config: type[C], options: dict[str, Any]) -> C:
     """A config from keyword options, as Python callers and recipes give them.
 
+    A model that starts from trained weights has other defaults, see `fine_tuning`.
+
     Raises:
         StkdError: An option is unknown, missing or out of range.
     """
@@ -332,7 +345,33 @@ def build(config: type[C], options: dict[str, Any]) -> C:
     for name, field in fields.items():
         if field.default is dataclasses.MISSING and options.get(name) is None:
             raise StkdError(f"--{name.replace('_', '-')} is missing: {field.metadata['help']}")
-    return config(**options)
+    return config(**{**options, **fine_tuning(config, options)})
+
+
+_TRAINED = {"TrainConfig": ("pretrained", "weights"), "DistillConfig": ("student_pretrained", "student_weights")}
+"""Options by which a model starts from trained weights."""
+
+_CHOSEN = ("optimizer", "lr", "momentum", "nesterov")
+_FINE_TUNING = {"optimizer": "adamw", "lr": 5e-4, "weight_decay": 0.05, "warmup_epochs": 0.5}
+
+
+def fine_tuning(config: type[RunConfig], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults for a model that starts from trained weights, where nothing is said of optimizer and learning rate.
+
+    They do not depend on the number of epochs, so that a run can be lengthened by the same command.
+
+    Args:
+        config: The class of the config.
+        options: What is given; None is not given.
+
+    Returns:
+        Those that are not given; none where the model starts from initial weights, or an optimizer was chosen.
+    """
+    given = {name for name, value in options.items() if value is not None}
+    starts = any(options.get(name) for name in _TRAINED.get(config.__name__, ()))
+    if not starts or given & set(_CHOSEN):
+        return {}
+    return {name: value for name, value in _FINE_TUNING.items() if name not in given}
 
 
 _BEFORE = {"drop_last": True, "nested": True}

@@ -49,6 +49,10 @@ def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
     seen = result.get("images", {}).get("train", config.train_images)
     images = f"{seen:,} training images" if seen else "the training images"
     rate = f"{config.optimizer.upper()}, peak learning rate {result['lr']:.4g}, schedule {config.schedule}"
+    if config.layer_decay is not None:
+        rate += f", layer-wise decay {config.layer_decay:g}"
+    if config.freeze:
+        rate += f", the classifier alone for {_count(config.freeze, 'epoch')}"
     split = "test" if result.get("test") else "val"
     score, images_scored = result.get(split), {"test": "test", "val": "validation"}[split]
     scores = (

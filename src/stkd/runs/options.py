@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from ..core.config import DistillConfig, RunConfig, TrainConfig, build, completed
+from ..core.config import DistillConfig, RunConfig, TrainConfig, build, completed, fine_tuning
 from ..core.errors import StkdError
 from ..core.options import checked
 from ..core.plain_yaml import read_yaml
@@ -100,7 +100,13 @@ def as_begun(config: C, file: Path) -> C:
         file: YAML file of the options that the run was started with.
     """
     before = read_options(file)
-    return dataclasses.replace(config, **{n: v for n, v in completed(before).items() if n not in before})
+    earlier = {n: v for n, v in completed(before).items() if n not in before}
+    if "layer_decay" not in before:  # of that version on, models that start trained have defaults of their own
+        starts = {n: v for n, v in vars(config).items() if n.endswith(("pretrained", "weights"))}
+        usual = fine_tuning(type(config), starts)
+        if all(getattr(config, n) == usual[n] for n in ("optimizer", "lr") if usual):
+            earlier |= {n: before[n] for n, value in usual.items() if n in before and getattr(config, n) == value}
+    return dataclasses.replace(config, **earlier)
 
 
 def check_unchanged(

@@ -22,7 +22,8 @@ from .at_chance import at_chance
 from .choice import Choice
 from .cuda_graph import CapturedStep, CudaGraph, check_capture
 from .meter import Meter
-from .optim import make_optimizer, make_schedule, usual_lr
+from .optim import make_optimizer, make_schedule, peak_lr, usual_lr
+from .parameter_groups import Backbone, layered
 from .random_stream import RandomStream
 from .resume import resume
 from .session import Session
@@ -65,8 +66,13 @@ class Learner:
         self._rows_before = 0
         self.lr = config.lr if config.lr is not None else usual_lr(config, student.info.model)
         trained = [*student.module.parameters(), *(student.extras.parameters() if student.extras is not None else ())]
-        optimizer = make_optimizer(config, trained, self.lr)
-        scheduler = make_schedule(config, optimizer, self.lr, self.steps)
+        decay = config.layer_decay
+        groups = None if decay is None else layered(student.module, student.extras, self.lr, config.weight_decay, decay)
+        optimizer = make_optimizer(config, groups or trained, self.lr)
+        scheduler = make_schedule(config, optimizer, self.steps)
+        self._backbone = Backbone(student.module) if config.freeze else None
+        if self._backbone is not None and fabric.world_size > 1:
+            raise StkdError("--freeze is for one device so far: --devices 1")
         self.model, self.optimizer = fabric.setup(student.fast, optimizer, _reapply_compile=False)
         ema, meter = self._make_ema(student.module), Meter(fabric.device)
         parts = (student.module, student.extras, optimizer, scheduler, ema, meter)
@@ -126,6 +132,8 @@ class Learner:
         self.model.train()
         if self.state.extras is not None:
             self.state.extras.train()
+        if self._backbone is not None:
+            self._backbone.freeze(self.state.epoch < self.config.freeze)
         self._began, self._rows_before = time.monotonic(), self.state.meter.rows
         self._seconds_before = self.state.seconds
 
@@ -181,7 +189,7 @@ class Learner:
         last = epoch == self.config.epochs
         row: dict[str, Any] = {
             "epoch": epoch,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": peak_lr(self.optimizer),
             **{f"train_{name}": value for name, value in state.meter.means().items()},
             "images_per_s": round(self._images_per_s, 1),
             "seconds": round(state.seconds, 2),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ from .. import models
 from ..core.config import RunConfig
 from ..core.errors import StkdError
 
-__all__ = ["make_optimizer", "make_schedule", "usual_lr"]
+__all__ = ["make_optimizer", "make_schedule", "peak_lr", "usual_lr"]
 
 
 def usual_lr(config: RunConfig, model: str) -> float:
@@ -29,20 +30,23 @@ def usual_lr(config: RunConfig, model: str) -> float:
     return 1e-3 if config.optimizer == "adamw" else models.default_lr(model) * config.batch_size / 64
 
 
-def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
+def make_optimizer(
+    config: RunConfig, parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]], lr: float
+) -> Optimizer:
     """SGD or AdamW.
 
     Args:
         config: The options of the run.
-        parameters: What is trained.
-        lr: Peak learning rate.
+        parameters: What is trained, or groups of it, each with a learning rate and weight decay of its own.
+        lr: Peak learning rate of what has none of its own.
     """
-    parameters = list(parameters)
+    given: list[Any] = list(parameters)
+    every = [p for part in given for p in (part["params"] if isinstance(part, dict) else [part])]
     if config.optimizer == "adamw":
-        cuda = _on_cuda(parameters)  # what a CUDA graph can hold: no number in it comes from the host
-        return AdamW(parameters, lr=lr, weight_decay=config.weight_decay, fused=cuda or None, capturable=cuda)
+        cuda = _on_cuda(every)  # what a CUDA graph can hold: no number in it comes from the host
+        return AdamW(given, lr=lr, weight_decay=config.weight_decay, fused=cuda or None, capturable=cuda)
     optimizer = SGD(
-        parameters,
+        given,
         lr=lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
@@ -51,7 +55,7 @@ def make_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter], lr: fl
     )
     if config.momentum:
         # torch's fused step cannot take parameters whose first gradient comes later than that of others
-        for parameter in parameters:
+        for parameter in every:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
@@ -60,8 +64,13 @@ def _on_cuda(parameters: Sequence[nn.Parameter]) -> bool:
     return all(parameter.is_cuda for parameter in parameters)
 
 
-def make_schedule(config: RunConfig, optimizer: Optimizer, lr: float, steps_per_epoch: int) -> LRScheduler:
-    """The schedule, to be stepped after each optimiser step.
+def peak_lr(optimizer: Optimizer) -> float:
+    """The largest of the learning rates that its groups have now."""
+    return max(float(group["lr"]) for group in optimizer.param_groups)
+
+
+def make_schedule(config: RunConfig, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
+    """The schedule, to be stepped after each optimiser step; every group falls alike from its own learning rate.
 
     Raises:
         StkdError: A milestone lies beyond the last epoch.
@@ -70,7 +79,8 @@ def make_schedule(config: RunConfig, optimizer: Optimizer, lr: float, steps_per_
     if config.schedule == "onecycle":
         # torch's own warm-up share is 30 %; a run that asks for warm-up epochs gets those
         share = config.warmup_epochs / config.epochs if config.warmup_epochs else 0.3
-        return OneCycleLR(optimizer, max_lr=lr, total_steps=total, pct_start=share, cycle_momentum=False)
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, max_lr=peaks, total_steps=total, pct_start=share, cycle_momentum=False)
     warmup = round(config.warmup_epochs * steps_per_epoch)
     main = _main_schedule(config, optimizer, total, warmup, steps_per_epoch)
     if not warmup:

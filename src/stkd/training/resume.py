@@ -12,6 +12,7 @@ from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
 from ..data import DataSet
 from ..methods import Method
+from .optim import peak_lr
 from .state import State
 
 __all__ = ["resume"]
@@ -103,10 +104,10 @@ def _restate(state: State, checkpoint: dict[str, Any]) -> tuple[float, float]:
     _advance(state.scheduler, checkpoint["epoch"] * state.steps + checkpoint["step"])
     rates = [{k: v for k, v in group.items() if k != "params"} for group in state.optimizer.param_groups]
     state.load_state_dict({**checkpoint, "scheduler": state.scheduler.state_dict()})
-    before = float(state.optimizer.param_groups[0]["lr"])
+    before = peak_lr(state.optimizer)
     for group, own in zip(state.optimizer.param_groups, rates, strict=True):
         group.update(own)
-    return before, float(state.optimizer.param_groups[0]["lr"])
+    return before, peak_lr(state.optimizer)
 
 
 def _advance(scheduler: LRScheduler, steps: int) -> None:

@@ -68,6 +68,21 @@ def test_a_comparison_of_an_earlier_version_keeps_its_batches(tiny: dict[str, An
     assert grid_of(Comparison.of(tiny), tmp_path).cells
 
 
+def test_students_that_start_trained_have_one_optimizer(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever learning rate one method has, and that of an earlier version where it began the comparison."""
+    tiny["options"] |= {"student_pretrained": True}
+    tiny["methods"] = {"kd": "kd", "stkd": {"method": "stkd", "lr": 0.001}}
+    found = configs({**tiny, "baseline": "kd"}, tmp_path)
+    assert {(c.optimizer, c.weight_decay) for c in found.values()} == {("adamw", 0.05)}
+    assert {c.lr for c in found.values()} == {0.0005, 0.001}
+    begun = tmp_path / "digits" / "cnn2" / "kd" / "seed-0"
+    begun.mkdir(parents=True)
+    (begun / "config.yaml").write_text("epochs: 2\n")
+    found = configs({**tiny, "baseline": "kd"}, tmp_path)
+    assert {(c.optimizer, c.weight_decay) for c in found.values()} == {("sgd", 5e-4)}
+    assert {c.lr for c in found.values()} == {None, 0.001}
+
+
 def test_teachers_come_first_then_seed_by_seed(tiny: dict[str, Any], tmp_path: Path) -> None:
     tasks = list(grid_of(Comparison.of(tiny), tmp_path).tasks())
     assert tasks[0].config.out == tmp_path / "digits" / "teacher"

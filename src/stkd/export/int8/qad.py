@@ -101,6 +101,8 @@ def _config(opened: FinishedRun, epochs: int) -> DistillConfig:
         "epochs": epochs,
         "lr": _LR_SHARE * result["lr"],
         "warmup_epochs": 0.0,
+        "freeze": 0,
+        "layer_decay": None,
         "sample_epochs": None,
         "ema": None,
         "precision": "32",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ...core.config import DistillConfig, TrainConfig, build, completed, plain
+from ...core.config import DistillConfig, OptimOptions, RunConfig, TrainConfig, build, completed, fine_tuning, plain
 from ...core.errors import StkdError
 from ...methods import Method
 from ...methods.selection import mix_of, named_method
@@ -129,9 +130,18 @@ def _as_begun(comparison: Comparison, out: Path) -> Comparison:
     with suppress(StkdError):  # a damaged one is said when its run is made
         record = read_options(runs[0])
         own = {n: v for n, v in completed(record).items() if n not in record and n not in comparison.options}
-        teacher = comparison.teacher and {**own, **comparison.teacher}
+        of_teacher = own
+        if "layer_decay" not in record:  # then models that started trained had no defaults of their own
+            own = {**own, **_of_any_start(DistillConfig, comparison.options)}
+            of_teacher = {**of_teacher, **_of_any_start(TrainConfig, comparison.teacher or {})}
+        teacher = comparison.teacher and {**of_teacher, **comparison.teacher}
         return dataclasses.replace(comparison, options={**own, **comparison.options}, teacher=teacher)
     return comparison
+
+
+def _of_any_start(config: type[RunConfig], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The usual defaults in the place of those for fine-tuning."""
+    return {name: getattr(OptimOptions, name) for name in fine_tuning(config, options)}
 
 
 def _teacher_given(comparison: Comparison) -> bool:
@@ -161,7 +171,8 @@ def _cell(
     *,
     features: bool,
 ) -> Cell:
-    options = {**comparison.options, **comparison.methods[label], "data": comparison.data[data], "student": student}
+    shared = {**fine_tuning(DistillConfig, comparison.options), **comparison.options}  # whatever one method sets
+    options = {**shared, **comparison.methods[label], "data": comparison.data[data], "student": student}
     if not method.uses_teacher:
         options = {k: v for k, v in options.items() if "teacher" not in k}
         teacher = None
