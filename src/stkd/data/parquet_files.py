@@ -146,8 +146,9 @@ def unpack(root: Path, names: Sequence[str], columns: Columns) -> Unpacked:
     labels: list[list[Label]] = json.loads(cached(key, ("labels",), read_labels)["labels"].tobytes())
     if not any(labels):
         return Unpacked(cache_folder(), np.zeros((0, 2), np.int64), labels)
+    rows = {root / name: len(own) for name, own in zip(names, labels, strict=True)}
     try:
-        file, shapes = cached_run(key, "encoded", lambda: _contents([root / name for name in names], columns.image))
+        file, shapes = cached_run(key, "encoded", lambda: _contents(rows, columns.image))
     except OSError as error:
         raise StkdError(
             f"the images of {root} are unpacked into {cache_folder()}, which cannot be written ({error.strerror}); set "
@@ -157,17 +158,29 @@ def unpack(root: Path, names: Sequence[str], columns: Columns) -> Unpacked:
     return Unpacked(file, np.stack([ends - shapes[:, 0], shapes[:, 0]], axis=1), labels)
 
 
-def _contents(files: Sequence[Path], column: str) -> Iterator[NDArray[np.uint8]]:
-    """The bytes of every image, in order; none for a row without one."""
-    for file in files:
+def _contents(rows: Mapping[Path, int], column: str) -> Iterator[NDArray[np.uint8]]:
+    """The bytes of every image, in order; none for a row without one.
+
+    Args:
+        rows: How many each file has.
+        column: Name of the column.
+
+    Raises:
+        StkdError: A file is damaged.
+    """
+    for file, expected in rows.items():
+        seen = 0
         with _one_line(file), pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
             for batch in opened.iter_batches(_AT_ONCE, columns=[column], use_threads=False):
                 images = batch.column(0)
                 if pa.types.is_struct(images.type):
                     images = images.flatten()[images.type.get_field_index("bytes")]
+                seen += len(images)
                 for image in images:
                     content = image.as_py() or b""
                     yield np.frombuffer(content, np.uint8) if content else np.empty(0, np.uint8)
+        if seen != expected:
+            raise StkdError(f"{file} is damaged ({seen} images for {expected} labels); copy it again")
 
 
 def _labels(file: Path, column: str) -> list[Label]:

@@ -19,6 +19,8 @@ from stkd.data.loader import eval_batches
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed (stkd[parquet])")
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (stkd[parquet])")
 
+parquet_files = pytest.importorskip("stkd.data.parquet_files", reason="pyarrow is not installed (stkd[parquet])")
+
 Write = Callable[..., Path]
 Same = Callable[[DataSet, DataSet], None]
 
@@ -159,6 +161,14 @@ def test_damaged_files(as_parquet: Write, damage: Callable[[bytes], bytes], word
         open_data(f"parquet:{root}")
     assert "\n" not in str(error.value)
     assert not list(cache.glob(".*"))
+
+
+def test_columns_of_other_lengths(as_parquet: Write, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = parquet_files._labels
+    monkeypatch.setattr(parquet_files, "_labels", lambda *given: [*kept(*given), 0])
+    with pytest.raises(StkdError, match=r"is damaged \(4 images for 5 labels\); copy it again"):
+        open_data(f"parquet:{as_parquet()}")
+    assert not list(cache.glob("*encoded*"))
 
 
 def test_files_that_are_missing_or_of_another_data_set(as_parquet: Write, tmp_path: Path) -> None:
