@@ -17,6 +17,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from common import write_result
@@ -31,6 +33,7 @@ from common import write_result
 _SECONDS = 10
 _MEMORY_MB = 4096
 _LONGEST = 1 << 16
+_CACHED = 50  # decoded images that are kept
 
 _PROGRAMS = (
     "os.system",
@@ -45,10 +48,17 @@ _PROGRAMS = (
 _CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.link", "os.chmod", "shutil.rmtree")
 
 
-def guard(folder: Path) -> None:
-    """From here on this process ends when it starts a program, opens a socket, or changes files outside of a folder."""
+def guard(folder: Path, reading: Event) -> None:
+    """From here on this process ends when it starts a program, opens a socket, or changes files outside of a folder.
+
+    Args:
+        folder: Where files may change.
+        reading: Set while a reader is at work; nothing else is looked at.
+    """
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if not reading.is_set():
+            return
         changed = event in _CHANGES or (event == "open" and _writes(arguments))
         elsewhere = changed and not str(arguments[0]).startswith((str(folder), "/dev/null"))
         if event in _PROGRAMS or event.startswith("socket.") or (elsewhere and isinstance(arguments[0], (str, bytes))):
@@ -104,22 +114,28 @@ def one_reader(name: str, inputs: int, seed: int, keep: Path) -> None:
     reader = READERS[name]
     memory = Path("/dev/shm")  # noqa: S108, a folder of our own is made there
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
-        folder = Path(place) / "read"
+        folder, cache = Path(place) / "read", Path(place) / "cache"
         folder.mkdir()
+        os.environ["STKD_CACHE"] = str(cache)
         seeds = reader.seeds(Path(place))
-        file = folder / reader.file
+        file, reading = folder / reader.file, Event()
 
         def read(content: bytes) -> None:
+            if cache.is_dir() and len(os.listdir(cache)) > _CACHED:
+                shutil.rmtree(cache)
             file.write_bytes(content)
+            reading.set()
             try:
                 reader.read(file)
             except reader.refuses as error:
                 if not str(error):
                     raise AssertionError("refused without a word") from error
+            finally:
+                reading.clear()
 
         for content in seeds:
             reader.read(_written(file, content))  # loads what is loaded late
-        guard(Path(place))
+        guard(Path(place), reading)
         if atheris is None:
             for content in changed(seeds, inputs, seed):
                 (keep / f"last-{name.replace(' ', '-')}").write_bytes(content)

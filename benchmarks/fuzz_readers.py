@@ -7,12 +7,15 @@ import io
 import json
 import pickle
 import struct
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 import yaml
 from PIL import Image
@@ -114,8 +117,45 @@ def _json(*seeds: object) -> Callable[[Path], list[bytes]]:
     return _text(*(json.dumps(seed) for seed in seeds))
 
 
-def _csv(path: Path) -> object:
-    return stkd.open_data(f"csv:{path}", image_size=8)
+def _opened(kind: str) -> Callable[[Path], object]:
+    """Opens a data set and reads all of it."""
+
+    def read(path: Path) -> object:
+        data = stkd.open_data(f"{kind}:{path}", image_size=8)
+        return [split.images[0] for split in (data.train, data.test) if len(split.images)]
+
+    return read
+
+
+def _png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (value, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _csv(folder: Path) -> list[bytes]:
+    rows = []
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(_png(number))
+        rows.append(f"{folder / str(number)}.png,{'cat' if number % 2 else 'dog'},{'train' if number < 4 else 'test'}")
+    return ["\n".join(["path,label,split", *rows]).encode()]
+
+
+def _tar(folder: Path) -> list[bytes]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for number in range(8):
+            for name, content in ((f"{number}.png", _png(number)), (f"{number}.cls", str(number % 2).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return [buffer.getvalue()]
+
+
+def _parquet(folder: Path) -> list[bytes]:
+    images = [{"bytes": _png(number), "path": None} for number in range(8)]
+    pq.write_table(pa.table({"image": images, "label": [0, 1] * 4}), folder / "seed.parquet")
+    return [(folder / "seed.parquet").read_bytes()]
 
 
 READERS = {
@@ -137,7 +177,9 @@ READERS = {
         lambda path: parse(path.read_bytes().decode(errors="replace")),
         _text("stkd:temperature=2,beta=8", "crd+kd:weight=0.5", "mlkd:strong=true"),
     ),
-    "csv": Reader("table.csv", _csv, _text("path,label,split\na.png,cat,train\nb.png,dog,val\n", "image,class\n\n")),
+    "csv": Reader("table.csv", _opened("csv"), _csv),
+    "tar": Reader("train.tar", _opened("webdataset"), _tar),
+    "parquet": Reader("train.parquet", _opened("parquet"), _parquet),
     "class map": Reader("map.csv", read_class_map, _text("cat,Felis catus\ndog,n02084071\n", '# two\n"a, b"\tc\n')),
     "classes": Reader("classes.txt", read_classes, _text("cat\ndog\n", '["cat", "dog"]')),
     "result": Reader(
