@@ -259,30 +259,9 @@ def probes(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", said])
 
 
-def suggest(result: dict[str, Any]) -> str:
-    """Rows are the candidates, the most accurate first, those that are proposed in bold; last the teacher."""
-    lines = [f"| | {result['benchmark']} (%) | parameters | MB | MACs (M) | ms, one image | middle half |"]
-    lines.append("| --- |" + " ---: |" * 6)
-    proposed = {one["model"] for one in result["proposed"]}
-    for one in [*result["candidates"], result["teacher"]]:
-        name = one["model"].removeprefix("timm/")
-        name = f"**{name}**" if one["model"] in proposed else f"*{name}*" if one is result["teacher"] else name
-        accuracy = "" if one["accuracy"] is None else f"{one['accuracy']:.1f}"
-        low, high = one["latency_spread_ms"]
-        cells = f"{accuracy} | {one['params']:,} | {one['file_bytes'] / 1e6:.2f} | {one['macs'] / 1e6:.1f}"
-        lines.append(f"| {name} | {cells} | {one['latency_ms']:.2f} | {low:.2f} to {high:.2f} |")
-    limits = result["limits"]
-    said = (
-        f"In bold what `--latency {limits['latency_ms']:g}ms` proposes, last the teacher; {result['size']} pixels, "
-        f"{result['environment']['cpu']}, {result['threads']} threads, a shared machine."
-    )
-    return "\n".join([*lines, "", said])
-
-
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "way_out": way_out,
     "probes": probes,
-    "suggest": suggest,
     "int8_students": int8_students,
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,

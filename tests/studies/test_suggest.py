@@ -100,7 +100,7 @@ def test_table_and_json(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     command = ("suggest", "--data", "digits", "--macs", "2M", "--teacher", "resnet56", "--accelerator", "cpu")
     answer = stkd(*command)
-    assert (answer.code, answer.err) == (0, "")
+    assert (answer.code, answer.err) == (0, "stkd: note: timing 5 candidates on images of 8 pixels\n")
     found = json.loads(stkd(*command, "--json").out)
     assert len(found["proposed"]) == 3
     assert all(one["macs"] <= 2e6 for one in found["proposed"])
@@ -108,6 +108,14 @@ def test_table_and_json(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert f" {one['model']} " in answer.out
     assert "(teacher) resnet56" in answer.out
     assert "meet 2 M MACs" in answer.out
+
+
+@pytest.mark.usefixtures("few")
+def test_a_busy_machine_is_said() -> None:
+    quiet = suggest(config(), Limits.of("1s"), timer=lambda *_: [1.0, 1.01, 1.02, 1.03, 9.0])
+    assert not quiet.disturbed
+    assert suggest(config(), Limits.of("1s"), timer=lambda *_: [1.0, 1.1, 1.4, 1.7, 2.0]).disturbed
+    assert not suggest(config(), Limits.of("1s"), timer=lambda *_: [900.0]).disturbed
 
 
 def test_clock_of_this_machine() -> None:

@@ -52,6 +52,8 @@ def _words(suggestion: Suggestion) -> Iterator[str]:
         yield f"none of {number} candidates meets {limits}; {suggestion.nearest.model} is the nearest"
     else:
         yield f"of {number} candidates, the most accurate on {suggestion.benchmark} that meet {limits}"
+    if suggestion.disturbed:
+        yield "the times of equal passes lie far apart: something else is running; time again on a quiet machine"
     yield (
         f"timed in PyTorch, float32, on {suggestion.size} x {suggestion.size} pixels, {suggestion.device}, "
         f"threads: {suggestion.threads}; exported files are mostly faster, int8 a quarter of the size (docs/export.md)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -27,11 +28,14 @@ from .limits import Limits
 
 __all__ = ["Costs", "Suggestion", "Timer", "suggest"]
 
+_log = logging.getLogger(__name__)
+
 Timer = Callable[[nn.Module, int, int], list[float]]
 """Milliseconds of passes of one image, from a model, channels and side in pixels."""
 
 _PROPOSED = 3
 _RUNS = 50  # timed passes
+_WIDE = 0.25
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,16 @@ class Suggestion:
     nearest: Costs | None
     environment: dict[str, Any]
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else took the machine: the middle half of the passes lies a quarter of the median apart."""
+        spreads = [(high - low) / one.latency_ms for one in self.candidates for low, high in [one.latency_spread_ms]]
+        known = [spread for spread in spreads if spread > 0]  # of a single pass there is none
+        return bool(known) and median(known) > _WIDE
+
     def as_dict(self) -> dict[str, Any]:
         """The same as nested dictionaries, as `stkd suggest --json` prints it."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "disturbed": self.disturbed}
 
 
 def suggest(config: CheckConfig, limits: Limits, *, timer: Timer | None = None) -> Suggestion:
@@ -113,6 +124,7 @@ def suggest(config: CheckConfig, limits: Limits, *, timer: Timer | None = None) 
     measure = timer or _time
     teacher = _teacher(config, data, device, measure)
     listed = candidates_for(data.size)
+    _log.info("timing %d candidates on images of %d pixels", len(listed.models), data.size)
     costs = []
     for candidate in reversed(listed.models):
         module = _built(candidate, data)
