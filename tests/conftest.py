@@ -6,11 +6,13 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import re
 import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,52 @@ def gradio() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+Flipped = Callable[[Path, int], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def flipped() -> Flipped:
+    """While `flipped(file, seed)` lasts, one bit of a file is another one, at a place that the seed chooses."""
+
+    @contextmanager
+    def flip(file: Path, seed: int) -> Iterator[None]:
+        whole = file.read_bytes()
+        place = random.Random(seed).randrange(8 * len(whole))
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        yield
+        file.write_bytes(whole)
+
+    return flip
+
+
+@pytest.fixture
+def killed_at_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which the process is killed at the n-th rename, the first one being 0."""
+
+    @contextmanager
+    def killed(write: int) -> Iterator[None]:
+        left, real = write, {name: getattr(os, name) for name in ("replace", "rename")}
+
+        def dying(name: str) -> Any:
+            def renamed(source: Any, target: Any) -> None:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+                real[name](source, target)
+
+            return renamed
+
+        with monkeypatch.context() as patch:
+            for name in real:
+                patch.setattr(f"os.{name}", dying(name))
+            yield
+
+    return killed
 
 
 @pytest.fixture

@@ -141,10 +141,10 @@ def test_evaluate_leaves_what_it_found_for_the_page(student_run: Path, stkd: Any
 def test_evaluate_of_a_run_that_cannot_be_written_shows_what_it_found(
     student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("stkd.runs.evaluation.write_atomic", fail)
+    monkeypatch.setattr("stkd.runs.evaluation.write_record", fail)
     answer = stkd("evaluate", student_run)
     assert answer.code == 0
     assert answer.err.startswith(

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,47 @@ def test_damaged_entries_are_built_again(cache: Path, damage, name: str) -> None
     file.write_bytes(damage(file.read_bytes()))
     get(build)
     get(build)
+    assert build.calls == 2
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(10), pytest.param(range(10, 200), marks=pytest.mark.slow)], ids=["some", "many"]
+)
+@pytest.mark.parametrize("name", ["images", "names"])
+def test_a_flipped_bit_has_the_entry_built_again(
+    cache: Path, seeds: range, name: str, flipped: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    build = Builder()
+    get(build)
+    file = cache / f"key-{name}.npy"
+    for calls, seed in enumerate(seeds, start=2):
+        caplog.clear()
+        with flipped(file, seed):
+            get(build)
+            assert build.calls == calls
+            assert caplog.messages == [f"{file} is damaged or was written by an earlier version; it is made anew"]
+    caplog.clear()
+    get(build)
+    assert (build.calls, caplog.messages) == (calls, [])
+
+
+def test_entries_of_an_earlier_version_are_built_again(cache: Path) -> None:
+    build = Builder()
+    for name, array in ARRAYS.items():
+        np.save(cache / f"key-{name}.npy", array)
+    get(build)
+    get(build)
+    assert build.calls == 1
+
+
+def test_a_large_entry_is_checked_in_pieces(cache: Path, monkeypatch: pytest.MonkeyPatch, flipped: Any) -> None:
+    monkeypatch.setattr(module, "_PIECE", 7)
+    build = Builder()
+    get(build)
+    get(build)
+    assert build.calls == 1
+    with flipped(cache / "key-images.npy", 0):
+        get(build)
     assert build.calls == 2
 
 
@@ -172,8 +214,9 @@ def test_digest_is_remembered_only_for_settled_files(tmp_path: Path, monkeypatch
     monkeypatch.setattr(digest, "digest_file", lambda path: pytest.fail("read again"))
     assert digest_files(tmp_path, ["a"]) == fresh
     monkeypatch.undo()
-    memo.write_text("rubbish")
-    assert digest_files(tmp_path, ["a"]) == fresh
+    for text in ("rubbish", memo.read_text().replace("1", "3").replace("2", "1")):
+        memo.write_text(text)
+        assert digest_files(tmp_path, ["a"]) == fresh
 
 
 def test_changed_file_of_the_same_size_is_seen_after_the_digest_was_remembered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,10 +58,10 @@ def mean_gradient(images: Tensor) -> float:
     return float(images.diff(dim=-1).abs().mean() + images.diff(dim=-2).abs().mean()) / 2
 
 
-def crops(data: DataSet, epochs: range) -> dict[int, Tensor]:
+def crops(data: DataSet, epochs: range, workers: int = 0) -> dict[int, Tensor]:
     """Training images of some epochs by their place in the set, 0..255."""
     plain = dataclasses.replace(data, mean=(0.0,) * 3, std=(1 / 255,) * 3)
-    options = {"augmentation": data.augment, "seed": 0, "device": CPU, "mix": Mix("none", 1)}
+    options = {"augmentation": data.augment, "seed": 0, "device": CPU, "mix": Mix("none", 1), "workers": workers}
     loader = TrainLoader(plain, batch_size=4, **options)
     batches = [batch for epoch in epochs for batch in loader.epoch(epoch)]
     images, index = torch.cat([b.images for b in batches]), torch.cat([b.index for b in batches])
@@ -128,3 +129,83 @@ def test_crops_come_from_the_files_where_the_cache_has_no_room(
     shown = crops(data, range(1))
     assert "No space left on device" in caplog.text
     assert all(len(images) == 1 for images in shown.values())
+
+
+@pytest.fixture
+def small(tmp_path: Path, save_image: Any) -> image_tree.ImageFiles:
+    names = tuple(save_image(tmp_path / f"{i}.png", (40 + i, 50)).name for i in range(3))
+    return image_tree.ImageFiles(tmp_path, names, 3, SIZE)
+
+
+def shown(files: image_tree.ImageFiles) -> list[Tensor]:
+    kept = pictures_of(files)
+    assert kept is not None
+    pixels = [kept[i].pixels(3).clone() for i in range(len(files))]
+    kept.tell()
+    kept.tell()
+    return pixels
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(10), pytest.param(range(10, 200), marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_a_picture_with_a_flipped_bit_is_decoded_again(
+    seeds: range, small: image_tree.ImageFiles, flipped: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = shown(small)
+    kept = pictures_of(small)
+    assert kept is not None
+    file = kept.kept.file
+    whole = file.read_bytes()
+    for seed in seeds:
+        caplog.clear()
+        with flipped(file, seed):
+            assert all(map(torch.equal, shown(small), right))
+            assert caplog.messages == [f"{file} is damaged; its damaged pictures are decoded anew as they are used"]
+            assert file.read_bytes() == whole, "it is mended"
+    caplog.clear()
+    assert all(map(torch.equal, shown(small), right))
+    assert caplog.messages == []
+
+
+def test_a_picture_is_checked_once(small: image_tree.ImageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = pictures_of(small)
+    assert kept is not None
+    first = kept[1].pixels(3).clone()
+    monkeypatch.setattr(pictures, "digest", lambda _: pytest.fail("looked at again"))
+    assert torch.equal(kept[1].pixels(3), first)
+
+
+def test_damage_is_no_hindrance_where_the_cache_cannot_be_written(
+    small: image_tree.ImageFiles, monkeypatch: pytest.MonkeyPatch, flipped: Any
+) -> None:
+    right = shown(small)
+    kept = pictures_of(small)
+    assert kept is not None
+
+    opened = Path.open
+
+    def refused(self: Path, mode: str = "r", **options: Any) -> Any:
+        if mode == "r+b":
+            raise OSError(30, "Read-only file system")
+        return opened(self, mode, **options)
+
+    with flipped(kept.kept.file, 5):
+        damaged = kept.kept.file.read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", refused)
+            assert all(map(torch.equal, shown(small), right))
+        assert kept.kept.file.read_bytes() == damaged
+
+
+def test_workers_of_a_loader_mend_pictures(photos: Path, flipped: Any, caplog: pytest.LogCaptureFixture) -> None:
+    data = open_data(f"folder:{photos}", image_size=SIZE)
+    assert data.train.decoded is not None
+    kept = pictures_of(data.train.decoded)
+    assert kept is not None
+    right, whole = crops(data, range(2)), kept.kept.file.read_bytes()
+    with flipped(kept.kept.file, 1):
+        found = crops(data, range(2), workers=2)
+        assert all(torch.equal(found[place], right[place]) for place in right)
+        assert kept.kept.file.read_bytes() == whole
+    assert len([line for line in caplog.messages if "its damaged pictures are decoded anew" in line]) == 1

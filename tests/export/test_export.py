@@ -23,7 +23,7 @@ from stkd.runs.model_card import show_exports
 
 
 def exported(run: Path) -> list[str]:
-    return sorted(p.name for p in run.glob("exports/*") if not p.name.startswith("."))
+    return sorted(p.name for p in run.glob("exports/*") if not p.name.startswith(".") and p.name != "manifest.json")
 
 
 def test_a_run_has_the_file_its_record_a_row_in_its_card_and_one_on_its_page(

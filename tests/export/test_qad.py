@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from stkd.core.errors import StkdError
-from stkd.data.digest import digest_file
+from stkd.core.files import digest_file
 from stkd.export import export_run, open_exported
 from stkd.export.captured import Normalised, capture
 from stkd.export.contract import Contract

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +13,11 @@ from stkd.core.config import TrainConfig, to_yaml
 from stkd.core.errors import StkdError
 from stkd.models.files import ModelInfo
 from stkd.runs.directory import RunDirectory, finished_result, read_metrics, read_result
+from stkd.runs.verification import verify
 
 
 def config(out: Path, **options: Any) -> TrainConfig:
     return TrainConfig(**{"data": "digits", "model": "cnn2", "out": out, **options})
-
-
-@contextmanager
-def killed_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A context in which the process is killed at the rename that follows so many others."""
-    left, real = writes, {name: getattr(os, name) for name in ("replace", "rename")}
-
-    def dying(name: str) -> Any:
-        def renamed(source: Any, target: Any) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise KeyboardInterrupt
-            real[name](source, target)
-
-        return renamed
-
-    with monkeypatch.context() as patch:
-        for name in real:
-            patch.setattr(f"os.{name}", dying(name))
-        yield
 
 
 def started(run: RunDirectory) -> None:
@@ -148,24 +126,27 @@ def test_weights_that_were_changed_are_not_taken_for_the_run(tmp_path: Path) -> 
         RunDirectory(config(tmp_path / "run"))
 
 
-def test_the_end_of_a_run_is_one_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_run_is_one_transaction(tmp_path: Path, killed_at_write: Any) -> None:
     """Killed before its files are written, a run is not finished; killed after, the next start puts them in place."""
-    for writes in range(10):
+    for writes in range(11):
         path = tmp_path / str(writes)
-        with RunDirectory(config(path)) as run, killed_after(writes, monkeypatch), suppress(KeyboardInterrupt):
+        with RunDirectory(config(path)) as run, killed_at_write(writes), suppress(KeyboardInterrupt):
             finish(run)
         files = {"model.safetensors", "model_ema.safetensors", "README.md", "result.json"}
-        assert (finished_result(path) is not None) == (writes == 9)  # 4 written, all renamed, 4 put in their places
+        # 4 written, entered in the manifest, all renamed, 4 put in their places
+        assert (finished_result(path) is not None) == (writes == 10)
+        assert "damaged" not in verify(path).values()
         with RunDirectory(config(path)) as run:
-            assert (run.result is not None) == (writes >= 5)
-            assert {file.name for file in path.iterdir()} >= (files if writes >= 5 else set())
-            assert not {file.name for file in path.iterdir()} & (files if writes < 5 else {".end", ".end-unwritten"})
+            assert (run.result is not None) == (writes >= 6)
+            assert {file.name for file in path.iterdir()} >= (files if writes >= 6 else set())
+            assert not {file.name for file in path.iterdir()} & (files if writes < 6 else {".end", ".end-unwritten"})
 
 
 def test_a_run_of_an_earlier_version_without_its_model_card_gets_it(tmp_path: Path) -> None:
     with RunDirectory(config(tmp_path / "run")) as run:
         result = finish(run)
     file = tmp_path / "run" / "result.json"
+    (tmp_path / "run" / "manifest.json").unlink()
     file.write_text(json.dumps({k: v for k, v in result.items() if k not in ("weights", "teacher")}))
     card = tmp_path / "run" / "README.md"
     before = card.read_bytes()
@@ -180,18 +161,23 @@ def test_hidden_files_do_not_make_a_directory_foreign(tmp_path: Path) -> None:
     RunDirectory(config(tmp_path)).close()
 
 
-def test_a_process_killed_at_its_very_start_is_not_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_killed_at_its_very_start_is_not_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at_write: Any
+) -> None:
     """Whatever it had made when the plug was pulled, the same command starts."""
 
     def die(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    for name in ("write_atomic", "remove_temporaries"):
-        with monkeypatch.context() as patch:
-            patch.setattr(f"stkd.runs.directory.{name}", die)
-            with pytest.raises(KeyboardInterrupt):
-                RunDirectory(config(tmp_path / name))
-        RunDirectory(config(tmp_path / name)).close()
+    for writes in range(2):  # the manifest, and the options
+        with killed_at_write(writes), pytest.raises(KeyboardInterrupt):
+            RunDirectory(config(tmp_path / str(writes)))
+        RunDirectory(config(tmp_path / str(writes))).close()
+    with monkeypatch.context() as patch:
+        patch.setattr("stkd.runs.directory.remove_temporaries", die)
+        with pytest.raises(KeyboardInterrupt):
+            RunDirectory(config(tmp_path / "last"))
+    RunDirectory(config(tmp_path / "last")).close()
 
 
 def test_damaged_result(tmp_path: Path) -> None:

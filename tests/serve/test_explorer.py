@@ -84,6 +84,7 @@ def test_weights_alone_and_data_that_are_gone(
     explorer = Explorer(student_run / "student.safetensors")
     assert (list(explorer.models), explorer.examples) == (["model"], [])
     assert explorer.ask(files[:2], [0.5]).kl is None
+    (student_run / "manifest.json").unlink()
     config = student_run / "config.yaml"
     config.write_text(config.read_text().replace("data: digits", f"data: folder:{tmp_path / 'gone'}"))
     assert Explorer(student_run).examples == []

@@ -19,6 +19,7 @@ import yaml
 
 import stkd
 from stkd.core.errors import StkdError
+from stkd.runs.verification import verify
 from stkd.teachers.cache import Header, need_header, pack, read_header, shard_file, unpack, write_header, write_shard
 from stkd.teachers.cached import CachedTeacher
 from stkd.training import cache_writer as caching
@@ -227,8 +228,11 @@ def test_killed_and_lengthened(full: Path, teacher_run: Path, tmp_path: Path, mo
     write(2)
     write(3)
     assert shard_file(tmp_path / "parts", 0).stat().st_mtime_ns == before
-    files = {p.name: p.read_bytes() for p in full.iterdir() if p.name != ".lock"}
-    assert {p.name: p.read_bytes() for p in (tmp_path / "parts").iterdir() if p.name != ".lock"} == files
+    files, found = ({p.name: p.read_bytes() for p in cache.iterdir()} for cache in (full, tmp_path / "parts"))
+    for name in (".lock", "manifest.json"):  # which says what stood in a header that was lengthened
+        del files[name], found[name]
+    assert found == files
+    assert {*verify(tmp_path / "parts").values()} == {"right"}
 
 
 def test_disk_full(teacher_run: Path, tmp_path: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +243,8 @@ def test_disk_full(teacher_run: Path, tmp_path: Path, stkd: Any, monkeypatch: py
     assert answer.code == 2
     assert answer.err.count("stkd: error: ") == 1
     assert "the disk is full" in answer.err
-    assert sorted(p.name for p in (tmp_path / "cache").glob("[!.]*")) == ["epoch-00000.npy", "header.json"]
+    left = ["epoch-00000.npy", "header.json", "manifest.json"]
+    assert sorted(p.name for p in (tmp_path / "cache").glob("[!.]*")) == left
     with monkeypatch.context() as patch:
         patch.setattr(caching.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         answer = stkd(*command)
@@ -338,12 +343,56 @@ def test_damage(full: Path, tmp_path: Path, stkd: Any) -> None:
     shard.unlink()
     says("is not complete: 1 of 3 epochs are missing")
     shard.write_bytes(content)
+    (full / "manifest.json").unlink()
     head = full / "header.json"
     fields = json.loads(head.read_text())
     head.write_text(json.dumps(fields | {"format": 2}))
     says("was written by a later version")
     head.write_text("{")
     says("is damaged; delete")
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(10), pytest.param(range(10, 200), marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_a_flipped_bit_in_a_shard_is_named_and_the_shard_is_written_anew(
+    seeds: range, full: Path, teacher_run: Path, tmp_path: Path, stkd: Any, flipped: Any
+) -> None:
+    shard, held = shard_file(full, 1), need_header(full)
+    right = shard.read_bytes()
+    for seed in seeds:
+        with flipped(shard, seed), pytest.raises(StkdError, match=rf"{shard} is damaged; run its 'stkd cache' command"):
+            CachedTeacher(full, held, CPU, cycle=3)._shard(1)
+    with flipped(shard, 0):
+        options = ["--data", "digits", *FLAGS]
+        command = ["distill", *options, "--student", "cnn2", "--teacher-cache", full, "--out", tmp_path / "run"]
+        answer = stkd(*command)
+        assert answer.code == 2
+        assert [line for line in answer.err.splitlines() if "error" in line] == answer.err.splitlines()[-1:]
+        again = stkd("cache", *options, "--teacher-weights", teacher_run, "--dtype", "fp32", "--out", full)
+        assert again.code == 0
+        assert f"stkd: warning: {shard} is damaged and is written anew\n" in again.err
+        assert "1 epochs written" in again.out
+        assert shard.read_bytes() == right
+        assert stkd(*command).code == 0
+    live = tmp_path / "live"
+    assert stkd("distill", *options, "--student", "cnn2", "--teacher-weights", teacher_run, "--out", live).code == 0
+    assert weights(tmp_path / "run") == weights(live)
+
+
+def test_a_flipped_bit_in_a_header_is_one_line(full: Path, flipped: Any) -> None:
+    for seed in range(20):
+        with flipped(full / "header.json", seed), pytest.raises(StkdError, match=r"header\.json is damaged; delete"):
+            read_header(full)
+
+
+def test_a_cache_of_an_earlier_version_goes_on(full: Path, tmp_path: Path) -> None:
+    (full / "manifest.json").unlink()
+    stkd.distill(None, "cnn2", "digits", out=tmp_path / "run", teacher_cache=full, **SMALL)
+    shard = shard_file(full, 2)
+    shard.write_bytes(shard.read_bytes()[:-10])
+    with pytest.raises(StkdError, match="is damaged; run its 'stkd cache' command"):
+        CachedTeacher(full, need_header(full), CPU, cycle=3)._shard(2)
 
 
 def test_logits_that_are_not_finite() -> None:

@@ -327,6 +327,7 @@ def test_a_run_of_an_earlier_version_says_what_it_goes_on_with(
         distil(teacher_run, tmp_path / "parts", checkpoint_minutes=1e-9)
     environment = json.loads((tmp_path / "parts" / "env.json").read_text())
     del environment["engines"]
+    (tmp_path / "parts" / "manifest.json").unlink()
     (tmp_path / "parts" / "env.json").write_text(json.dumps(environment))
     parts = distil(teacher_run, tmp_path / "parts", checkpoint_minutes=1e-9)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

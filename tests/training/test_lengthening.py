@@ -77,7 +77,8 @@ def test_killed_while_it_is_lengthened(tmp_path: Path, killed_at: Any, metrics: 
     for out in ("whole", "parts"):
         train(tmp_path / out, 2)
     parts = tmp_path / "parts"
-    files = {p.name: p.read_bytes() for p in parts.iterdir() if p.is_file() and p.name not in ("env.json", ".lock")}
+    notes = ("env.json", "manifest.json", ".lock")
+    files = {p.name: p.read_bytes() for p in parts.iterdir() if p.is_file() and p.name not in notes}
     train(tmp_path / "whole", 5)
     for step in (3, 6):
         with killed_at(step):
@@ -172,6 +173,7 @@ def test_from_a_cache_that_is_shorter(teacher_run: Path, tmp_path: Path) -> None
 
 def forget_choice(run: Path) -> None:
     """Make a run look as an earlier version left it."""
+    (run / "manifest.json").unlink()
     file = run / "config.yaml"
     options = yaml.safe_load(file.read_text())
     for name in ("drop_last", "data_changed", "class_weights"):
@@ -217,6 +219,7 @@ def test_a_cache_of_before_is_of_its_batches(teacher_run: Path, tmp_path: Path) 
     cache = stkd.cache_teacher(str(teacher_run), "digits", "kd", out=tmp_path / "cache", drop_last=True, **small)
     header = json.loads((cache.out / "header.json").read_text())
     del header["samples"]["drop_last"]
+    (cache.out / "manifest.json").unlink()
     (cache.out / "header.json").write_text(json.dumps(header))
     options = {**small, "teacher_cache": cache.out, "out": tmp_path / "run"}
     with pytest.raises(stkd.StkdError, match="was made with --drop-last true, here it is false; give the same"):

@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments after the program's name; None takes the process's own.
 
     Returns:
-        Exit code: 0 done, 1 some runs of a comparison failed or some images could not be read, 2 bad input, 128 + N
-        stopped by signal N.
+        Exit code: 0 done, 1 some runs of a comparison failed, some images could not be read or some files are damaged,
+        2 bad input, 128 + N stopped by signal N.
     """
     try:
         with messages_shown():

@@ -6,32 +6,44 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_file", "disk_full", "remove_temporaries", "write_atomic"]
+__all__ = ["atomic_file", "digest_file", "disk_full", "link_atomic", "remove_temporaries", "write_atomic"]
 
 _TEMPORARY = ".part"
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, ready: Callable[[Path], object] | None = None) -> Iterator[BinaryIO]:
     """A file to write to, piece by piece; it appears under its name, and is on the disk, once all is written.
+
+    Args:
+        path: Its name.
+        ready: Called with the whole file under its temporary name, before it replaces what stands at `path`.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; what stood at `path` is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+    temporary = _beside(path)
     try:
         with temporary.open("xb") as file:  # with the permissions of a new file, which the user's umask decides
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if ready is not None:
+            ready(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -42,6 +54,33 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """
     with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def link_atomic(source: Path, path: Path) -> None:
+    """Give a file a second name, whole or not at all; a copy of it where the file system has no links.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written.
+    """
+    temporary = _beside(path)
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # two names of one file are not renamed into each other
+
+
+def digest_file(path: Path) -> str:
+    """Hex digest of the content of a file, as `b2sum -l 128` prints it.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def remove_temporaries(*folders: Path) -> None:

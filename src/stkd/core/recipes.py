@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from . import manifest
 from .config import completed
 from .errors import StkdError, unknown
 from .plain_yaml import read_yaml, why
@@ -87,6 +88,7 @@ def read_mapping(path: Path, what: str) -> dict[str, Any] | None:
         StkdError: It cannot be read.
     """
     try:
+        manifest.check(path)  # it may be the options of a run
         content = read_yaml(path)
     except yaml.YAMLError as error:
         raise StkdError(f"{what} {path} is not valid YAML: {why(error)}") from None

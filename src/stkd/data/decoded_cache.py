@@ -1,23 +1,33 @@
-"""Decoded images on disk, which the next start maps into memory instead of decoding again."""
+"""Decoded images on disk, which the next start maps into memory instead of decoding again.
+
+An entry ends with a digest of all that stands before it, so that several processes may write the same one: a rename
+replaces both together.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from ..core.files import atomic_file
 
-__all__ = ["cache_folder", "cached", "cached_run"]
+__all__ = ["CachedRun", "cache_folder", "cached", "cached_run", "digest"]
 
 log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[Any]]
+
+_DIGEST_BYTES = 16
+_PIECE = 8 << 20  # bytes of an entry that a core takes a digest of at a time
 
 
 def cache_folder() -> Path:
@@ -38,7 +48,7 @@ def cached(key: str, names: Sequence[str], build: Callable[[], Arrays]) -> Array
     Args:
         key: Digest of all that the arrays depend on; part of the file names.
         names: Names of the arrays that `build` returns.
-        build: Makes the arrays; called when one of them is missing or damaged.
+        build: Makes the arrays; called when one of them is missing or, after a warning, damaged.
 
     Returns:
         Read-only memory maps by name, or what `build` returned.
@@ -61,8 +71,22 @@ def cached(key: str, names: Sequence[str], build: Callable[[], Arrays]) -> Array
     return _read(paths) or built
 
 
-def cached_run(key: str, name: str, build: Callable[[], Iterable[NDArray[np.uint8]]]) -> tuple[Path, NDArray[np.int64]]:
-    """Bytes of arrays of different shapes, one after the other in one file of the cache, without holding all of them.
+class CachedRun(NamedTuple):
+    """Bytes of many arrays in one file, one after the other.
+
+    Attributes:
+        file: The file.
+        shapes: int64 (N, D), the arrays' shapes.
+        digests: uint8 (N, 16), see `digest`; whoever reads an array compares its own, so that nobody has to read all.
+    """
+
+    file: Path
+    shapes: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+
+
+def cached_run(key: str, name: str, build: Callable[[], Iterable[NDArray[np.uint8]]]) -> CachedRun:
+    """Arrays of different shapes in one file of the cache, without holding all of them.
 
     Args:
         key: Digest of all that the arrays depend on; part of the file names.
@@ -70,41 +94,73 @@ def cached_run(key: str, name: str, build: Callable[[], Iterable[NDArray[np.uint
         build: Makes the arrays, all of the same number of dimensions; called when they are not there yet.
 
     Returns:
-        The file and the arrays' shapes (N, D).
+        Where they are.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    file, shapes = cache_folder() / f"{key}-{name}.bin", cache_folder() / f"{key}-{name}.npy"
-    if (stored := _read({"shapes": shapes})) is not None and file.exists():
-        known: NDArray[np.int64] = np.array(stored["shapes"])
-        if file.stat().st_size == known.prod(axis=1).sum():
-            return file, known
-    made = []
+    file = cache_folder() / f"{key}-{name}.bin"
+    tables = {part: cache_folder() / f"{key}-{name}-{part}.npy" for part in ("shapes", "digests")}
+    if (stored := _read(tables)) is not None and file.exists():
+        known = CachedRun(file, np.array(stored["shapes"]), np.array(stored["digests"]))
+        if file.stat().st_size == known.shapes.prod(axis=1).sum():
+            return known
+    shapes, digests = [], []
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(file) as out:
         for array in build():
             out.write(array.data)
-            made.append(array.shape)
-    _save(shapes, np.array(made, np.int64))
-    return file, np.array(made, np.int64)
+            shapes.append(array.shape)
+            digests.append(np.frombuffer(digest(array), np.uint8))
+    made = CachedRun(file, np.array(shapes, np.int64), np.array(digests))
+    for part, path in tables.items():
+        _save(path, getattr(made, part))
+    return made
+
+
+def digest(content: NDArray[np.uint8]) -> bytes:
+    """Digest of an array that lies in one piece, 16 bytes."""
+    return blake2b(content.reshape(-1).data, digest_size=_DIGEST_BYTES).digest()
+
+
+def _digest_of_pieces(content: NDArray[np.uint8]) -> bytes:
+    """Digest of the digests of pieces, which all cores take together."""
+    starts = range(0, len(content), _PIECE)
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        parts = pool.map(lambda start: digest(content[start : start + _PIECE]), starts)
+        return blake2b(b"".join(parts), digest_size=_DIGEST_BYTES).digest()
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         np.save(file, array, allow_pickle=False)
+        file.flush()
+        file.write(_digest_of_pieces(np.memmap(file.name, np.uint8, "r")))
 
 
 def _read(paths: Mapping[str, Path]) -> Arrays | None:
-    """All arrays, or None where one is missing, truncated or not an array."""
+    """All arrays; None where one is missing or, after a warning, damaged."""
     arrays = {}
     for name, path in paths.items():
         try:
-            array = np.lib.format.open_memmap(path, mode="r")
-            if path.stat().st_size != array.offset + array.nbytes:
-                return None
-        except (OSError, ValueError):
+            arrays[name] = _checked(path)
+        except OSError:
             return None
-        arrays[name] = array
+        except ValueError:
+            log.warning("%s is damaged or was written by an earlier version; it is made anew", path)
+            return None
     return arrays
+
+
+def _checked(path: Path) -> NDArray[Any]:
+    """An array as a read-only memory map.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not what was written.
+    """
+    content = np.memmap(path, np.uint8, "r")
+    if _digest_of_pieces(content[:-_DIGEST_BYTES]) != content[-_DIGEST_BYTES:].tobytes():
+        raise ValueError
+    return np.lib.format.open_memmap(path, mode="r")

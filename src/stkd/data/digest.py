@@ -6,15 +6,15 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 
 from ..core.errors import StkdError
-from ..core.files import write_atomic
+from ..core.files import digest_file, write_atomic
 from .base import ImageFiles
 from .decoded_cache import cache_folder
 
-__all__ = ["digest_file", "digest_files", "digest_images", "digest_names", "fingerprint", "state_of"]
+__all__ = ["digest_files", "digest_images", "digest_names", "fingerprint", "state_of"]
 
 SETTLED_S = 2.0
 """A file younger than this may change again without its time stamp changing, so its digest is not remembered."""
@@ -42,7 +42,8 @@ def digest_files(root: Path, names: Sequence[str]) -> str:
     memo = cache_folder() / "digests" / state
     try:
         with contextlib.suppress(OSError, ValueError):
-            if len(bytes.fromhex(known := memo.read_text("ascii"))) == 16:
+            known, check = memo.read_text("ascii").split()
+            if check == _hash([known.encode()]):
                 return known
         digest = _hash(part for name in names for part in (os.fsencode(name), bytes.fromhex(digest_file(root / name))))
     except OSError as error:
@@ -50,7 +51,7 @@ def digest_files(root: Path, names: Sequence[str]) -> str:
     if settled:
         with contextlib.suppress(OSError):
             memo.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(memo, digest)
+            write_atomic(memo, f"{digest} {_hash([digest.encode()])}")
     return digest
 
 
@@ -102,16 +103,6 @@ def _hash(parts: Iterable[bytes]) -> str:
         total.update(len(part).to_bytes(8, "little"))
         total.update(part)
     return total.hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """Hex digest of the content of a file.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with open(path, "rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def _unreadable(error: OSError) -> StkdError:

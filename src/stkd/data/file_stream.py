@@ -82,6 +82,8 @@ class FileStream:
             self._batches = _loaded(self.dataset, keys, self.workers, self.pin)
         self._coming = None
         images, broken = next(self._batches)
+        if self.dataset.pictures is not None:
+            self.dataset.pictures.tell()
         _tell(self.dataset.files, broken, "the next image of its class is shown in its place")
         if not len(images):
             raise StkdError(

@@ -148,14 +148,14 @@ def unpack(root: Path, names: Sequence[str], columns: Columns) -> Unpacked:
         return Unpacked(cache_folder(), np.zeros((0, 2), np.int64), labels)
     rows = {root / name: len(own) for name, own in zip(names, labels, strict=True)}
     try:
-        file, shapes = cached_run(key, "encoded", lambda: _contents(rows, columns.image))
+        kept = cached_run(key, "encoded", lambda: _contents(rows, columns.image))
     except OSError as error:
         raise StkdError(
             f"the images of {root} are unpacked into {cache_folder()}, which cannot be written ({error.strerror}); set "
             "STKD_CACHE to a folder with room"
         ) from None
-    ends = shapes[:, 0].cumsum()
-    return Unpacked(file, np.stack([ends - shapes[:, 0], shapes[:, 0]], axis=1), labels)
+    lengths = kept.shapes[:, 0]
+    return Unpacked(kept.file, np.stack([lengths.cumsum() - lengths, lengths], axis=1), labels)
 
 
 def _contents(rows: Mapping[Path, int], column: str) -> Iterator[NDArray[np.uint8]]:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.errors import StkdError
+from ..core.files import digest_file
 from ..data import DataSet
 from ..data.base import Split
 from ..data.broken_files import readable
 from ..data.decode import resize_square
-from ..data.digest import digest_file
 from ..data.loader import eval_batches
 from ..data.splits import take
 from ..models.files import ModelInfo, find_weights
@@ -36,7 +36,7 @@ from .captured import Normalised, capture, capture_whole
 from .comparison import Agreement, compare, timed
 from .contract import Contract
 from .format import Format, Opened, Run, Source, exporters
-from .keeping import keep, need_room, unfinished
+from .keeping import announce, keep, need_room, unfinished
 from .whole import answers_of, pictures_of
 
 __all__ = ["Exported", "export_run"]
@@ -110,8 +110,10 @@ def export_run(
         }
         if not format.exact:
             record["accuracy"] = accuracy(opened, model, answering.run)
+        if target.parent.resolve() == exports_folder(run).resolve():
+            announce(format, file, target)
         keep(format, file, target)
-    record_export(run, to, record)
+        record_export(run, to, record)
     return Exported(target, record)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from ..core import manifest
 from ..core.errors import StkdError
 from ..core.registry import Registry
 from ..runs.finished_run import FinishedRun
@@ -173,6 +174,7 @@ class Format(ABC):
         for part in self.parts(file):
             if not part.is_file():
                 raise StkdError(f"{part} is missing; export the run again")
+            manifest.check(part, file.parent)
         try:
             with quiet():
                 return self._open(file, threads)

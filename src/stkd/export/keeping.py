@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..core import manifest
 from ..core.errors import StkdError
-from ..core.files import atomic_file
+from ..core.files import atomic_file, digest_file, remove_temporaries
 from ..core.locks import lock_folder
 from .format import Format
 
-__all__ = ["keep", "need_room", "unfinished"]
+__all__ = ["announce", "keep", "need_room", "unfinished"]
 
 _UNFINISHED = ".export-"
 
@@ -57,6 +58,7 @@ def unfinished(exports: Path) -> Iterator[Path]:
     try:
         for left in exports.glob(f"{_UNFINISHED}*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
+        remove_temporaries(exports)
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=exports) as inside:
             yield Path(inside)
     except BaseException:
@@ -67,6 +69,19 @@ def unfinished(exports: Path) -> Iterator[Path]:
         raise
     finally:
         lock.release()
+
+
+def announce(format: Format, file: Path, target: Path) -> None:
+    """Enter a checked export in the manifest of the folder that it is about to be put into.
+
+    Args:
+        format: The format.
+        file: Where it was written.
+        target: Its place.
+    """
+    parts = zip(format.parts(file), format.parts(target), strict=True)
+    digests = {place.relative_to(target.parent).as_posix(): digest_file(part) for part, place in parts}
+    manifest.announce(target.parent, digests)
 
 
 def keep(format: Format, file: Path, target: Path) -> None:

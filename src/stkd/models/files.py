@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from .. import models
+from ..core import manifest
 from ..core.errors import StkdError
+from ..core.files import write_atomic
 from ..core.keywords import check_keywords
 from . import weights
 from .names import check_name, needs_hub
@@ -117,21 +119,24 @@ def _printable(text: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
-def save_model(module: nn.Module, path: Path, info: ModelInfo) -> None:
-    """Write weights and what describes them to a safetensors file, whole or not at all."""
+def save_model(
+    module: nn.Module, path: Path, info: ModelInfo, *, write: Callable[[Path, bytes], None] = write_atomic
+) -> None:
+    """Write weights and what describes them to a safetensors file, whole or not at all; `write` as `weights.save`."""
     fields = {key: value for key, value in asdict(info).items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
-    weights.save(module, path, {_KEY: json.dumps(fields)})
+    weights.save(module, path, {_KEY: json.dumps(fields)}, write=write)
 
 
 def read_info(path: Path) -> ModelInfo | None:
     """What a safetensors file says of its model; None for other files and for files that say nothing.
 
     Raises:
-        StkdError: What it says cannot be true.
+        StkdError: What it says cannot be true, or the file is not what was written there.
     """
     if path.suffix != ".safetensors":
         return None
     try:
+        manifest.check(path)
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
     except (OSError, SafetensorError):

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..core import manifest
 from ..core.errors import StkdError
 from .safe_pickle import RunsCode, load_torch_file
 
@@ -34,6 +35,7 @@ def read_content(path: Path) -> object:
         StkdError: No such file, damaged, of another kind, or it would run code.
     """
     try:
+        manifest.check(path)
         with path.open("rb") as file:
             head = file.read(9)
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -22,13 +22,20 @@ __all__ = ["classes_in", "load", "read_state", "save"]
 _log = logging.getLogger(__name__)
 
 
-def save(module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    module: nn.Module,
+    path: Path,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    write: Callable[[Path, bytes], None] = write_atomic,
+) -> None:
     """Write the state dict of a module as safetensors; the file appears under its name only when it is complete.
 
     Args:
         module: Any module; tensors that share memory are written each.
         path: Name of the file, usually ending in .safetensors.
         metadata: Text to keep with the weights.
+        write: Writes the file; `core.manifest.write` where its folder has a manifest.
 
     Raises:
         StkdError: The file cannot be written.
@@ -37,7 +44,7 @@ def save(module: nn.Module, path: Path, metadata: Mapping[str, str] | None = Non
     state = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
     content = safetensors.torch.save(state, dict(metadata or {}))
     try:
-        write_atomic(path, content)
+        write(path, content)
     except OSError as error:
         if disk_full(error):
             raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core import records
 from ..core.errors import StkdError
 
 __all__ = ["RECORD", "Panel", "Row", "panels_of", "read_record"]
@@ -24,11 +24,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     file = folder / RECORD
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record = records.read_record(file)
         if record["schema"] != _SCHEMA:
             raise StkdError(f"{file} was written by another version of stkd; run its comparison again")
         panels = panels_of(record)
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         raise StkdError(f"cannot read {file}; give the directory of a comparison") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise StkdError(f"{file} is damaged; run the comparison again, finished runs are kept") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..core.files import write_atomic
 from ..core.plain_yaml import parse_yaml
 from ..models.files import find_weights, read_info
 from ..runs.description import command_of, describe_data, describe_run
-from ..runs.directory import read_metrics, read_preflight, read_result
+from ..runs.directory import read_environment, read_metrics, read_preflight, read_result
 from ..runs.evaluation import current_evaluation
 from ..runs.exports import read_exports
 from ..runs.options import read_config
@@ -201,8 +200,9 @@ def _again(config: TrainConfig | DistillConfig, path: Path) -> Values:
 def _environment(path: Path) -> dict[str, str]:
     """What env.json of a run says, one fact a line."""
     try:
-        environment: dict[str, Any] = json.loads((path / "env.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        environment = read_environment(path) or {}
+    except StkdError as error:
+        log.warning("the page does not say where the run was made: %s", error)
         return {}
     versions = environment.pop("versions", {})
     return {k: str(v) for k, v in {**environment, **versions}.items() if v is not None}

@@ -14,14 +14,15 @@ import yaml
 from filelock import FileLock
 from torch import nn
 
+from ..core import manifest
 from ..core.config import DistillConfig, TrainConfig, plain, to_yaml
 from ..core.errors import StkdError
-from ..core.files import remove_temporaries, write_atomic
+from ..core.files import digest_file, remove_temporaries, write_atomic
 from ..core.locks import lock_folder
+from ..core.manifest import Damaged
 from ..core.processes import process_rank
-from ..data.digest import digest_file
 from ..models.files import ModelInfo, read_info, save_model
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import newest_checkpoint, save_checkpoint
 from .environment import environment
 from .model_card import write_card
 from .options import as_begun, check_unchanged, read_options
@@ -31,6 +32,7 @@ __all__ = [
     "RunDirectory",
     "finished_result",
     "has_begun",
+    "read_environment",
     "read_metrics",
     "read_preflight",
     "read_result",
@@ -69,15 +71,10 @@ class RunDirectory:
         self.config, self.path = config, config.out
         self.begun: dict[str, Any] = plain(config)
         self._finished_before = False
-        self._logged = 0
+        self._lines: list[str] = []
         if self.path.exists() and not self.path.is_dir():
             raise StkdError(f"{self.path} is a file; give --out a directory")
-        foreign = (
-            self.path.is_dir()
-            and not self._file("config.yaml").exists()
-            and any(not p.name.startswith(".") for p in self.path.iterdir())
-        )
-        if foreign:
+        if not (self._file("config.yaml").exists() or manifest.unused(self.path)):
             raise StkdError(f"{self.path} is not empty and is not a run of stkd; give --out a new directory")
         self._lock: FileLock | None = None
         if process_rank() == 0:
@@ -95,6 +92,7 @@ class RunDirectory:
                 self._go_on()
             if self._lock is not None and self.result is not None:
                 self._repair_card(self.result)
+                self._repair_metrics(self.result)
         except BaseException:
             self.close()
             raise
@@ -140,10 +138,10 @@ class RunDirectory:
             check_unchanged(file, plain(self.config), longer=True)
             if self.config.skip_bad and not self.begun.get("skip_bad"):  # what opens its data later has to do so too
                 self.begun = {**self.begun, "skip_bad": True}
-                write_atomic(file, yaml.safe_dump(self.begun, sort_keys=False, allow_unicode=True))
+                manifest.write(file, yaml.safe_dump(self.begun, sort_keys=False, allow_unicode=True))
         else:
             # nothing was trained yet, so a start that failed does not stand in the way of the corrected command
-            write_atomic(file, to_yaml(self.config))
+            manifest.write(file, to_yaml(self.config))
         self.last.parent.mkdir(exist_ok=True)
         remove_temporaries(self.path, self.last.parent)  # of a process that was killed while it wrote
 
@@ -166,54 +164,52 @@ class RunDirectory:
         """
         if self._lock is None:
             return
-        file, now = self._file("env.json"), {**environment(), **facts}
-        start = _read_object(file) if self.last.exists() else None
+        now = {**environment(), **facts}
+        start = read_environment(self.path) if self.last.exists() else None
         if start is not None:
             start["resumed"] = [*start.get("resumed", []), now]
-        write_atomic(file, json.dumps(start or now, indent=1))
+        manifest.write(self._file("env.json"), json.dumps(start or now, indent=1))
 
     @property
     def engines(self) -> list[dict[str, Any]]:
         """What ran teacher and student at the start and after each resumption, as env.json has it.
 
         Empty before the first checkpoint, and where an earlier version, which did not record it, began the run.
+
+        Raises:
+            StkdError: env.json is damaged.
         """
-        recorded = _read_object(self._file("env.json")) if self.last.exists() else None
+        recorded = read_environment(self.path) if self.last.exists() else None
         starts = [] if recorded is None else [recorded, *recorded.get("resumed", [])]
         return [start["engines"] for start in starts if "engines" in start]
 
     def log(self, rows: list[dict[str, Any]]) -> None:
         """Bring metrics.jsonl up to the metrics so far, one row an epoch.
 
-        The first call writes the file, in place of rows that an interrupted process left after its last checkpoint;
-        later ones append to it.
+        Rows that an interrupted process left after its last checkpoint go.
         """
-        lines = "".join(json.dumps(row) + "\n" for row in rows[self._logged :])
-        if self._logged:
-            with self._metrics.open("a", encoding="utf-8") as file:
-                file.write(lines)
-        else:
-            write_atomic(self._metrics, lines)
-        self._logged = len(rows)
+        self._lines += [json.dumps(row) + "\n" for row in rows[len(self._lines) :]]
+        manifest.write(self._metrics, "".join(self._lines))
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint; None where there is none.
+        """The last checkpoint, or where it is damaged the one before it; None where there is none.
 
         Raises:
-            StkdError: It is damaged.
+            StkdError: Both are damaged.
         """
         if not self.last.exists():
             return None
         # checkpoints of earlier versions do not say how many epochs were planned
-        return {"epochs": self.begun.get("epochs", self.config.epochs), **load_checkpoint(self.last)}
+        state = newest_checkpoint(self.last, mend=self._lock is not None)
+        return {"epochs": self.begun.get("epochs", self.config.epochs), **state}
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint in the place of the last one."""
+        """Write a checkpoint in the place of the last one, which is kept as the one before it."""
         save_checkpoint(self.last, state)
 
     def save_best(self, module: nn.Module, info: ModelInfo) -> None:
         """Write the weights that were best on the validation split so far."""
-        save_model(module, self.path / "checkpoints" / "best.safetensors", info)
+        save_model(module, self.path / "checkpoints" / "best.safetensors", info, write=manifest.write)
 
     def finish(
         self, result: dict[str, Any], models: Mapping[str, nn.Module], info: ModelInfo, teacher: str
@@ -249,6 +245,7 @@ class RunDirectory:
                 shutil.copyfile(self._metrics, end / "metrics.jsonl")
             write_atomic(end / "result.json", json.dumps(result, indent=1))
         if self._metrics.parent != self.path:
+            manifest.announce(self._metrics.parent, {self._metrics.name: None})
             self._metrics.unlink()
         return result
 
@@ -257,6 +254,16 @@ class RunDirectory:
         if not self._file("README.md").exists() and info is not None:
             found = read_preflight(self.path)
             write_card(self.path, self.config, result, info, self.weights.name, result.get("teacher", ""), found)
+
+    def _repair_metrics(self, result: Mapping[str, Any]) -> None:
+        file = self._file("metrics.jsonl")
+        try:
+            if file.exists():
+                read_metrics(self.path)
+        except Damaged:
+            if (state := self.checkpoint()) is not None:
+                _log.warning("%s is damaged; it is written again from the last checkpoint", file)
+                self.log(state["rows"][: result["epochs"]])
 
 
 def has_begun(path: Path) -> bool:
@@ -272,9 +279,28 @@ def _last(path: Path) -> Path:
     return path / "checkpoints" / "last.pt"
 
 
+def read_environment(path: Path) -> dict[str, Any] | None:
+    """What env.json of a run directory holds; None where there is none.
+
+    Raises:
+        StkdError: The record is damaged.
+    """
+    file = path / "env.json"
+    if not file.exists():
+        return None
+    recorded = _read_object(file)
+    if recorded is None or "versions" not in recorded:
+        raise StkdError(f"{file} is damaged; put back a copy of it, or delete it to have all engines chosen anew")
+    return recorded
+
+
 def read_preflight(path: Path) -> dict[str, Any] | None:
-    """What preflight.json of a run directory holds; None if nothing was checked, or it is damaged."""
-    return _read_object(path / "preflight.json")
+    """What preflight.json of a run directory holds; None if nothing was checked, or, after a warning, it is damaged."""
+    file = path / "preflight.json"
+    found = _read_object(file)
+    if found is None and file.exists():
+        _log.warning("%s is damaged; what was found before the training is not shown", file)
+    return found
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
@@ -289,7 +315,18 @@ def read_result(path: Path) -> dict[str, Any] | None:
     result = _read_object(file)
     if result is None:
         raise StkdError(f"{file} is damaged; delete it and run the same command again")
-    return result
+    return _Result(file, result)
+
+
+class _Result(dict[str, Any]):
+    """The content of result.json; a key that it should have is never missed with a traceback."""
+
+    def __init__(self, file: Path, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self._file = file
+
+    def __missing__(self, key: str) -> Any:
+        raise StkdError(f"{self._file} is damaged, it lacks {key!r}; delete it and run the same command again")
 
 
 def finished_result(path: Path) -> dict[str, Any] | None:
@@ -325,21 +362,22 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of a run's metrics.jsonl, one an epoch.
 
     Raises:
-        StkdError: It is missing or damaged.
+        Damaged: It is missing or damaged.
+        StkdError: The manifest beside it is.
     """
     file = path / "metrics.jsonl"
     try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if not rows or not all(isinstance(row, dict) for row in rows):
+        rows = [json.loads(line) for line in manifest.read(file).decode().splitlines()]
+        if not rows or not all(isinstance(row, dict) and "epoch" in row for row in rows):
             raise ValueError
-    except (OSError, ValueError):
-        raise StkdError(f"{file} is missing or damaged; run the run's command again") from None
+    except (OSError, ValueError, RecursionError, Damaged):
+        raise Damaged(f"{file} is missing or damaged; run the run's command again") from None
     return rows
 
 
 def _read_object(file: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(manifest.read(file))
+    except (OSError, ValueError, RecursionError, Damaged):
         return None
     return content if isinstance(content, dict) else None

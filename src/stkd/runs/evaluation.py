@@ -13,9 +13,10 @@ from typing import Any
 from ..core.config import DistillConfig, TrainConfig
 from ..core.devices import best_device
 from ..core.errors import StkdError
-from ..core.files import write_atomic
+from ..core.files import digest_file
+from ..core.records import read_record, write_record
 from ..data import DataSet, open_data
-from ..data.digest import digest_file, fingerprint
+from ..data.digest import fingerprint
 from ..data.selection import data_of
 from ..evaluation import evaluate
 from ..methods.spec import parse
@@ -188,14 +189,14 @@ def _store(run: Path, evaluation: Mapping[str, Any], inputs: Inputs) -> None:
     parts = {**{part: before[part] for part in _ON_REQUEST if part in before}, **parts}
     content = {"format": _FORMAT, "inputs": inputs, **evaluation, **parts}
     try:
-        write_atomic(run / _FILE, json.dumps(content))
+        write_record(run / _FILE, content, indent=None)
     except OSError as error:
         log.warning("the evaluation is not kept for the run's page: %s (%s)", error.strerror, run)
 
 
 def _load(run: Path) -> dict[str, Any]:
     try:
-        stored = json.loads((run / _FILE).read_text(encoding="utf-8"))
+        stored = read_record(run / _FILE)
         return stored if stored["format"] == _FORMAT else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # missing, damaged or of another version

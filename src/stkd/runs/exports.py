@@ -1,4 +1,7 @@
-"""Exported files of a run, exports/ in its directory, and what was measured about each, exports/FORMAT.json."""
+"""Exported files of a run, exports/ in its directory, and what was measured about each, exports/FORMAT.json.
+
+exports/manifest.json holds a digest of each file that lies there.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..core import manifest
 from ..core.errors import StkdError
-from ..core.files import write_atomic
-from ..data.digest import digest_file
+from ..core.files import digest_file
+from ..core.manifest import MANIFEST, Damaged
 from ..models.files import find_weights
 from .model_card import show_exports
 
@@ -35,7 +39,7 @@ def record_export(run: Path, name: str, record: dict[str, Any]) -> None:
             "images" (the split that it was checked on), "data", "agreement", "timing" and "cpu", of files in integers
             also "accuracy", "sensitivity" and "training"; see docs/export.md.
     """
-    write_atomic(exports_folder(run) / f"{name}.json", json.dumps(record, indent=1))
+    manifest.write(exports_folder(run) / f"{name}.json", json.dumps(record, indent=1))
     try:
         show_exports(run, read_exports(run))
     except (OSError, UnicodeDecodeError) as error:
@@ -46,11 +50,13 @@ def read_exports(run: Path) -> list[dict[str, Any]]:
     """What was measured about the exported files of a run, by format; none of other weights than the run's own."""
     records = []
     for file in sorted(exports_folder(run).glob("*.json")):
+        if file.name == MANIFEST:
+            continue
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
+            record = json.loads(manifest.read(file))
             if not isinstance(record, dict) or not record.keys() >= _SHOWN:
                 raise ValueError
-        except (OSError, ValueError):
+        except (OSError, ValueError, Damaged):
             _log.warning("%s is damaged; export the run again", file)
             continue
         records.append(record)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from ..core import manifest
 from ..core.config import DistillConfig, RunConfig, TrainConfig, build, completed, fine_tuning
 from ..core.errors import StkdError
 from ..core.options import checked
@@ -50,11 +51,12 @@ def read_config(run: Path) -> TrainConfig | DistillConfig:
     """The options that a run was started with.
 
     Raises:
-        StkdError: It is not a run directory.
+        StkdError: It is not a run directory, or they are damaged.
     """
     file = run / "config.yaml"
     if not file.is_file():
         raise StkdError(f"{run} is not a run directory: it has no config.yaml")
+    manifest.check(file)
     try:
         options = completed(read_yaml(file))
         if "student" in options:
@@ -156,6 +158,7 @@ def read_options(file: Path) -> dict[str, Any]:
         StkdError: It is missing or damaged.
     """
     try:
+        manifest.check(file)
         options = read_yaml(file)
     except (yaml.YAMLError, OSError):
         options = None

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..core import manifest
+from ..core.files import digest_file
+
 __all__ = ["complete_replacement", "replaced_together"]
 
 _WRITING, _READY = ".end-unwritten", ".end"
@@ -17,13 +20,16 @@ def replaced_together(folder: Path) -> Iterator[Path]:
     """A folder to write files to. When it is left, they replace those of the same names in `folder`, all or none.
 
     One rename decides: a process that is killed before it leaves the old files, and what one that is killed after it
-    has left undone, `complete_replacement` does. result.json comes last.
+    has left undone, `complete_replacement` does. result.json comes last. All but the model card, which people write in,
+    are entered in the folder's manifest.
     """
     writing = folder / _WRITING
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir()
     try:
         yield writing
+        read_again = [file for file in writing.iterdir() if file.name != "README.md"]
+        manifest.announce(folder, {file.name: digest_file(file) for file in read_again})
     except BaseException:
         shutil.rmtree(writing, ignore_errors=True)
         raise

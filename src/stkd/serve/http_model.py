@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from ..core.errors import StkdError
-from ..data.digest import digest_file
+from ..core.files import digest_file
 from ..export import export_run, open_exported
 from ..export.format import Opened, exporters
 from ..models.files import find_weights

@@ -2,27 +2,34 @@
 
 A cache is a folder. `header.json` says what the logits are of, and each `epoch-00000.npy` is a shard: an array of one
 record a step, which holds the logits of that step's rows, whole or as the k largest log-probabilities and the mean of
-the rest. Shards are mapped into memory, so that a step's logits are views of the file.
+the rest. Shards are mapped into memory, so that a step's logits are views of the file. `manifest.json` holds their
+digests.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core import manifest
 from ..core.errors import StkdError
-from ..core.files import atomic_file, write_atomic
+from ..core.manifest import Damaged
 
 __all__ = [
     "Header",
+    "damaged_shards",
+    "map_shard",
     "need_header",
     "pack",
     "read_header",
@@ -173,7 +180,7 @@ def _shown(value: Any) -> str:
 
 def write_header(folder: Path, header: Header) -> None:
     """Write the header of a cache."""
-    write_atomic(folder / _HEADER, json.dumps({"format": 1, **dataclasses.asdict(header)}, indent=1))
+    manifest.write(folder / _HEADER, json.dumps({"format": 1, **dataclasses.asdict(header)}, indent=1))
 
 
 def read_header(folder: Path) -> Header | None:
@@ -183,7 +190,7 @@ def read_header(folder: Path) -> Header | None:
         StkdError: It is damaged, or of a later version.
     """
     try:
-        fields = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
+        fields = json.loads(manifest.read(folder / _HEADER))
         if fields.pop("format") != 1:
             raise StkdError(f"{folder} was written by a later version of stkd; make the cache again, or update stkd")
         samples = dict(fields["samples"])
@@ -194,7 +201,7 @@ def read_header(folder: Path) -> Header | None:
         return Header(**{**fields, **lists, "samples": samples})
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Damaged):
         raise StkdError(f"{folder / _HEADER} is damaged; delete {folder} and make the cache again") from None
 
 
@@ -226,6 +233,49 @@ def need_header(folder: Path) -> Header:
 def shard_file(folder: Path, epoch: int) -> Path:
     """Where the logits of an epoch are."""
     return folder / f"epoch-{epoch:05d}.npy"
+
+
+def map_shard(folder: Path, epoch: int, header: Header) -> NDArray[np.void]:
+    """The records (steps,) of an epoch, mapped into memory once the whole file is found to be what was written.
+
+    Raises:
+        OSError: It cannot be read.
+        Damaged: It is not.
+        StkdError: The manifest of the cache is damaged.
+    """
+    file = shard_file(folder, epoch)
+    damaged = Damaged(f"{file} is damaged; run its 'stkd cache' command again, which writes it anew")
+    try:
+        manifest.check(file)
+    except Damaged:
+        raise damaged from None
+    try:
+        # copy-on-write, as torch wants writable memory; nobody writes
+        shard: NDArray[np.void] = np.load(file, mmap_mode="c", allow_pickle=False)
+    except Exception:  # numpy's reader of headers lets through what Python's tokenizer says of damaged ones
+        raise damaged from None
+    if shard.dtype != header.record or shard.shape != (header.steps,):
+        raise damaged
+    return shard
+
+
+def damaged_shards(folder: Path, epochs: Sequence[int], header: Header) -> list[int]:
+    """Which epochs have a shard that is damaged; all are read.
+
+    Raises:
+        OSError: One cannot be read.
+        StkdError: The manifest of the cache is damaged.
+    """
+
+    def damaged(epoch: int) -> bool:
+        try:
+            map_shard(folder, epoch, header)
+        except Damaged:
+            return True
+        return False
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        return [epoch for epoch, found in zip(epochs, pool.map(damaged, epochs), strict=True) if found]
 
 
 def pack(logits: Tensor, header: Header) -> NDArray[np.void]:
@@ -278,7 +328,7 @@ def write_shard(folder: Path, epoch: int, header: Header, records: Any) -> None:
         OSError: The disk is full.
     """
     form = {"descr": np.lib.format.dtype_to_descr(header.record), "fortran_order": False, "shape": (header.steps,)}
-    with atomic_file(shard_file(folder, epoch)) as file:
+    with manifest.writing(shard_file(folder, epoch)) as file:
         np.lib.format.write_array_header_1_0(file, form)
         for record in records:
             file.write(record.tobytes())

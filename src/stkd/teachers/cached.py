@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.errors import StkdError
 from ..data.loader import Batch
-from .cache import Header, shard_file, unpack
+from .cache import Header, map_shard, shard_file, unpack
 
 __all__ = ["CachedTeacher"]
 
@@ -58,16 +58,5 @@ class CachedTeacher:
 
     def _shard(self, epoch: int) -> NDArray[np.void]:
         if self._open is None or self._open[0] != epoch:
-            self._open = epoch, self._map(epoch)
+            self._open = epoch, map_shard(self.folder, epoch, self.header)
         return self._open[1]
-
-    def _map(self, epoch: int) -> NDArray[np.void]:
-        file = shard_file(self.folder, epoch)
-        try:
-            # copy-on-write, as torch wants writable memory; nobody writes
-            shard: NDArray[np.void] = np.load(file, mmap_mode="c", allow_pickle=False)
-            if shard.dtype != self.header.record or shard.shape != (self.header.steps,):
-                raise ValueError
-        except Exception:  # numpy's reader of headers lets through what Python's tokenizer says of damaged ones
-            raise StkdError(f"{file} is damaged; delete it and run its 'stkd cache' command again") from None
-        return shard

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core import manifest
 from ..core.errors import StkdError
-from ..data.digest import digest_file
+from ..core.files import digest_file
 
 __all__ = ["OnnxModel", "Said", "is_onnx"]
 
@@ -67,10 +68,13 @@ class OnnxModel(nn.Module):
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         options.log_severity_level = 4  # errors are raised besides
         try:
+            manifest.check(path)
             digest = digest_file(path)
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except OSError as error:
             raise StkdError(f"cannot read {path}: {error.strerror}") from None
+        except StkdError:
+            raise
         except Exception as error:  # onnxruntime raises many kinds
             why = " ".join(str(error).split())[:120]
             raise StkdError(f"{path} is damaged or no ONNX file that onnxruntime runs ({why})") from None

@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..core import manifest
 from ..core.errors import StkdError
-from ..core.files import write_atomic
+from ..core.manifest import Damaged
 from ..data import UNLABELLED, DataSet, Split
 from ..data.decoded_cache import cached
 from ..data.digest import fingerprint
@@ -116,7 +117,7 @@ def keep_heads(teacher: Teacher | None, folder: Path) -> None:
             kept = one.head
             said = {"model": kept.model, "data": kept.data, "classes": kept.classes, "said": kept.said}
             tensors = {"weight": kept.weight.contiguous(), "bias": kept.bias.contiguous()}
-            write_atomic(_file(folder, place), safetensors.torch.save(tensors, {_KEY: json.dumps(said)}))
+            manifest.write(_file(folder, place), safetensors.torch.save(tensors, {_KEY: json.dumps(said)}))
 
 
 def _models(teacher: Teacher | None) -> Sequence[LiveTeacher]:
@@ -172,13 +173,17 @@ def _words(said: dict[str, Any]) -> str:
 
 
 def _read(file: Path) -> KeptHead | None:
-    """A kept head; None where there is none, or something else."""
+    """A kept head; None where there is none, or something else, or after a warning it is damaged."""
     try:
+        manifest.check(file)
         with safe_open(file, framework="pt") as opened:
             said = json.loads((opened.metadata() or {})[_KEY])
             tensors = {name: opened.get_tensor(name) for name in ("weight", "bias")}
         return KeptHead(
             **tensors, model=said["model"], data=said["data"], classes=tuple(said["classes"]), said=dict(said["said"])
         )
+    except Damaged as error:
+        _log.warning("%s", error)
+        return None
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None

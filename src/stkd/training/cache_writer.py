@@ -18,13 +18,14 @@ from rich.markup import escape
 from rich.progress import track
 from torch import nn
 
+from ..core import manifest
 from ..core.config import CacheConfig
 from ..core.errors import StkdError
 from ..core.files import disk_full, remove_temporaries
 from ..core.locks import lock_folder
 from ..data import DataSet
 from ..data.samples import describe_images, describe_samples
-from ..teachers.cache import Header, pack, read_header, shard_file, write_header, write_shard
+from ..teachers.cache import Header, damaged_shards, pack, read_header, shard_file, write_header, write_shard
 from ..teachers.engines import TeacherEngine
 from ..teachers.probed import keep_heads
 from .choice import Choice
@@ -67,12 +68,11 @@ def run_cache(
         raise StkdError("a cache is written from a teacher, by one device; leave out --teacher-cache and --devices")
     _refuse_foreign(config.out)
     with open_session([job], data=data, teacher=teacher, students=False) as session:
-        check_session(session, [config.out])
-        session.choose_engines(_known(config))
-        header = _header(config, session)
         lock = lock_folder(config.out)
         try:
-            return _complete(config, header, session, progress)
+            check_session(session, [config.out])
+            session.choose_engines(_known(config))
+            return _complete(config, _header(config, session), session, progress)
         finally:
             lock.release()
 
@@ -94,7 +94,11 @@ def _complete(config: CacheConfig, header: Header, session: Session, progress: b
     held = read_header(config.out)
     if held is not None:
         held.check(header, config.out)
-    missing = [epoch for epoch in range(header.epochs) if not shard_file(config.out, epoch).is_file()]
+    there = [epoch for epoch in range(header.epochs) if shard_file(config.out, epoch).is_file()]
+    damaged = damaged_shards(config.out, there, header)
+    for epoch in damaged:
+        _log.warning("%s is damaged and is written anew", shard_file(config.out, epoch))
+    missing = sorted({*range(header.epochs)} - {*there} | {*damaged})
     whole = header if held is None else dataclasses.replace(header, epochs=max(header.epochs, held.epochs))
     if missing:
         _check_space(config.out, header, len(missing))
@@ -108,7 +112,7 @@ def _complete(config: CacheConfig, header: Header, session: Session, progress: b
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise StkdError(f"{folder} is a file; give --out a directory")
-    if folder.is_dir() and read_header(folder) is None and any(not p.name.startswith(".") for p in folder.iterdir()):
+    if read_header(folder) is None and not manifest.unused(folder):
         raise StkdError(f"{folder} is not empty and is no cache of a teacher; give --out a new directory")
 
 

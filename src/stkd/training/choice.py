@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from typing import Any, Literal, cast
 from filelock import FileLock
 
 from ..core.errors import StkdError
-from ..core.files import write_atomic
+from ..core.records import read_record, write_record
 from ..models.compilation import Execution
 from ..teachers.engines import TeacherEngine
 from ..teachers.openvino import named
@@ -102,10 +101,10 @@ class SharedChoice:
         if not self.file.exists():
             return Choice()
         try:
-            return Choice.of(json.loads(self.file.read_text(encoding="utf-8")))
+            return Choice.of(read_record(self.file))
         except (OSError, ValueError, KeyError, TypeError):
             raise StkdError(f"{self.file} is damaged; delete it, and the runs that are left choose anew") from None
 
     def write(self, choice: Choice) -> None:
         """Keep a choice."""
-        write_atomic(self.file, json.dumps(choice.record(), indent=1))
+        write_record(self.file, choice.record())

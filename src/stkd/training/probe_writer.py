@@ -11,10 +11,10 @@ from typing import Any
 from torch import nn
 
 from .. import models
+from ..core import manifest
 from ..core.config import DataOptions, ProbeConfig, plain_value
 from ..core.errors import StkdError
 from ..core.fabric import make_fabric
-from ..core.files import write_atomic
 from ..core.plugins import load_plugin
 from ..data import DataSet
 from ..data.selection import data_of
@@ -68,14 +68,14 @@ def run_probe(config: ProbeConfig, *, data: DataSet | None = None, teacher: nn.M
         own, options = models.recorded_name(own, options)
     config.out.mkdir(parents=True, exist_ok=True)
     file = config.out / "model.safetensors"
-    save_model(live.module, file, dataclasses.replace(live.info, model=own, options=options))
-    write_atomic(config.out / RECORD, json.dumps(record, indent=1))
+    info = dataclasses.replace(live.info, model=own, options=options)
+    save_model(live.module, file, info, write=manifest.write)
+    manifest.write(config.out / RECORD, json.dumps(record, indent=1))
     return Probed(file, record)
 
 
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise StkdError(f"{folder} is a file; give --out a directory")
-    there = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    if there and RECORD not in there:
+    if not ((folder / RECORD).exists() or manifest.unused(folder)):
         raise StkdError(f"{folder} is not empty and holds no probe; give --out a new directory")

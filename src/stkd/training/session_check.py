@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..core import manifest
 from ..core.files import write_atomic
 from ..preflight import Report, preflight, refuse
 from .session import Session
@@ -31,14 +32,14 @@ def check_session(session: Session, folders: Sequence[Path], *, notes: bool = Tr
     report: Report = fabric.broadcast(own)  # type: ignore[assignment]
     if fabric.is_global_zero:
         for folder in folders:
-            save_report(report, folder)
+            save_report(report, folder, manifest.write)
     refuse(report, mode, str(folders[0] / "preflight.json"))
 
 
-def save_report(report: Report, folder: Path) -> None:
-    """Write preflight.json, and the files that help to mend what it says."""
+def save_report(report: Report, folder: Path, write: Callable[[Path, str], None] = write_atomic) -> None:
+    """Write preflight.json with `write`, and the files that help to mend what it says."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "preflight.json", json.dumps(report.record(), indent=1))
+    write(folder / "preflight.json", json.dumps(report.record(), indent=1))
     for _, finding in report.findings:
         if finding.file is not None:
             name, text = finding.file

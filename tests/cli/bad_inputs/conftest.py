@@ -24,7 +24,7 @@ GOOD = {
     "distill": {"--data": "digits", "--student": "cnn2", "--teacher-weights": "{teacher_run}", "--out": "{out}"},
 }
 AGAIN = ("--epochs", "4", "--train-images", "128", "--precision", "32", "--accelerator", "cpu", "--seed", "5")
-NOTES = (".lock", "env.json")  # where and when a run last started; all else that is there must stay as it is
+NOTES = (".lock", "env.json", "manifest.json")  # where and when a run last started; all else must stay as it is
 
 
 @dataclass(frozen=True)

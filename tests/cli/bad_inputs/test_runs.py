@@ -20,12 +20,14 @@ def damaged_config(place: Any) -> None:
 
 def damaged_checkpoint(place: Any) -> None:
     place.unfinished("teacher_run")
-    last = place.path("teacher_run/checkpoints/last.pt")
-    last.write_bytes(last.read_bytes()[:1000])
+    for name in ("last", "previous"):
+        place.cut(f"teacher_run/checkpoints/{name}.pt", f"teacher_run/checkpoints/{name}.pt")
 
 
 def foreign_checkpoint(place: Any) -> None:
     place.unfinished("teacher_run")
+    for file in place.path("teacher_run/checkpoints").iterdir():
+        file.unlink()
     torch.save({"epoch": 1}, place.path("teacher_run/checkpoints/last.pt"))
 
 
@@ -90,6 +92,7 @@ def test_changed_data_and_teacher_are_named(place: Any, stkd: Any) -> None:
     (run / "result.json").unlink()
 
     weights = (place.path("t") / "model.safetensors").read_bytes()
+    (place.path("t") / "manifest.json").unlink()
     shutil.copy(place.path("other") / "model.safetensors", place.path("t"))
     answer = stkd(*command)
     assert answer.code == 2

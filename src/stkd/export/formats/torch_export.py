@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from ...core.errors import StkdError
-from ...core.files import write_atomic
+from ...core.files import digest_file, write_atomic
 from ...data.decoded_cache import cache_folder
-from ...data.digest import digest_file
 from ..contract import KEY, Contract
 from ..format import Format, Opened, Source, exporters
 

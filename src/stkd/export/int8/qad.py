@@ -16,7 +16,7 @@ from typing import Any
 from torch import fx
 
 from ...core.config import DistillConfig, RunConfig
-from ...data.digest import digest_file
+from ...core.files import digest_file
 from ...models import weights
 from ...models.files import find_weights
 from ...runs.directory import finished_result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from joblib import cpu_count
 from ...core.errors import StkdError, check_range
 from ...core.files import write_atomic
 from ...core.processes import check_launch
+from ...core.records import write_record
 from .grid import Grid, grid_of
 from .recipe import Comparison
 from .results import record
@@ -54,7 +54,7 @@ def compare(
     shown = table(result)
     write_atomic(grid.out / "table.md", markdown(shown))
     write_atomic(grid.out / "table.tex", latex(shown))
-    write_atomic(grid.out / "comparison.json", json.dumps(result, indent=1) + "\n")
+    write_record(grid.out / "comparison.json", result)
     if any(cell["runs"] for cell in result["cells"]):
         from ...report.comparison import write_comparison
 

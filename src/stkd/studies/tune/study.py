@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
 import platform
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from ...core.errors import StkdError
 from ...core.files import write_atomic
 from ...core.processes import check_launch
 from ...data.selection import data_of
-from ...runs.directory import read_metrics
+from ...runs.directory import read_metrics, read_result
 from ...runs.options import as_begun, check_unchanged
 from ...training.choice import SharedChoice
 from .space import Range, defaults, flags, options, ranges
@@ -112,8 +114,11 @@ class _Tuning:
         config.out.mkdir(parents=True, exist_ok=True)
         asked = self._asked()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.storage = storage or f"sqlite:///{config.out.absolute() / 'study.db'}"
+        own = config.out.absolute() / "study.db"
+        self.storage = storage or f"sqlite:///{own}"
         try:
+            if storage is None and own.exists():
+                _check_database(own)
             self.study = optuna.create_study(
                 storage=self.storage,
                 study_name="stkd",
@@ -238,6 +243,7 @@ class _Tuning:
     def _tuned(self) -> Tuned:
         ended = self.study.get_trials(deepcopy=False, states=_ENDED)
         trials = sorted((self._trial(t) for t in ended), key=lambda t: -1.0 if t.top1 is None else t.top1, reverse=True)
+        self._check_scores(trials)
         if not trials or trials[0].top1 is None:
             raise StkdError(f"every trial in {self.config.out} failed; see the messages above for the reasons")
         best, top1 = trials[0].options, trials[0].top1
@@ -249,11 +255,31 @@ class _Tuning:
         write_atomic(recipe, text + yaml.safe_dump(kept, sort_keys=False))
         return Tuned(best, top1, recipe, trials)
 
+    def _check_scores(self, trials: Sequence[Trial]) -> None:
+        """Compare the study with the runs of this directory, since a database keeps no digest of its values."""
+        for trial in trials:
+            result = read_result(self.config.out / f"trial-{trial.number}") if trial.outcome == "finished" else None
+            if result is not None and result["val"]["top1"] != trial.top1:
+                why = f"trial {trial.number} has the accuracy {trial.top1}, and its run {result['val']['top1']}"
+                raise _unusable(self.storage, ValueError(why))
+
     def _trial(self, trial: optuna.trial.FrozenTrial) -> Trial:
         chosen = options(self.config, trial.params)
         if trial.state == State.COMPLETE:
             return Trial(trial.number, chosen, "finished", trial.value)
         return Trial(trial.number, chosen, "pruned" if trial.state == State.PRUNED else "failed", None)
+
+
+def _check_database(file: Path) -> None:
+    """Have SQLite look through a whole database, which it does not do by itself.
+
+    Raises:
+        sqlite3.DatabaseError: It is damaged.
+    """
+    with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
+        (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if answer != "ok":
+        raise sqlite3.DatabaseError(" ".join(answer.split()))
 
 
 def _unusable(storage: str, error: Exception) -> StkdError:
