@@ -10,7 +10,7 @@ import pytest
 
 import stkd as package
 from stkd.core.errors import StkdError
-from stkd.runs.evaluation import evaluate_run
+from stkd.core.records import write_record
 from stkd.runs.verification import verify
 
 READ_AGAIN = {
@@ -21,18 +21,19 @@ READ_AGAIN = {
     "env.json",
     "evaluation.json",
     "metrics.jsonl",
+    "preflight.json",
     "result.json",
     "student.safetensors",
 }
 
 
 def test_all_of_a_run_that_is_read_again_is_checked(student_run: Path, flipped: Any, stkd: Any) -> None:
-    evaluate_run(student_run)
+    write_record(student_run / "evaluation.json", {"format": 0})
     found = verify(student_run)
     assert {file.relative_to(student_run).as_posix() for file in found} == READ_AGAIN
     assert {*found.values()} == {"right"}
     answer = stkd("verify", student_run)
-    assert (answer.code, answer.out) == (0, f"{student_run}: 9 of 9 files are right\n")
+    assert (answer.code, answer.out) == (0, f"{student_run}: 10 of 10 files are right\n")
     for seed, name in enumerate(sorted(READ_AGAIN)):
         with flipped(student_run / name, seed):
             wrong = {file: what for file, what in verify(student_run).items() if what != "right"}
@@ -46,10 +47,11 @@ def test_the_command_names_what_is_wrong(student_run: Path, stkd: Any) -> None:
     (student_run / "student.safetensors").unlink()
     answer = stkd("verify", student_run)
     assert answer.code == 1
-    rows = [line.split() for line in answer.out.splitlines() if line.startswith("  ")]
-    assert [row[0] for row in rows] == ["damaged", "missing"]
-    assert [Path("".join(row[1:])).name for row in rows] == ["env.json", "student.safetensors"]
-    assert "6 of 8 files are right, 1 damaged, 1 missing" in answer.out
+    assert answer.out.splitlines() == [
+        f"damaged    {student_run / 'env.json'}",
+        f"missing    {student_run / 'student.safetensors'}",
+        f"{student_run}: 7 of 9 files are right, 1 damaged, 1 missing",
+    ]
 
 
 def test_runs_of_an_earlier_version_are_not_called_right(student_run: Path, stkd: Any) -> None:
@@ -58,7 +60,7 @@ def test_runs_of_an_earlier_version_are_not_called_right(student_run: Path, stkd
     assert {*verify(student_run).values()} == {"unchecked"}
     answer = stkd("verify", student_run)
     assert answer.code == 0
-    assert "0 of 8 files are right, 8 without a digest, since an earlier version of stkd wrote them" in answer.out
+    assert "0 of 9 files are right, 9 without a digest, since an earlier version of stkd wrote them" in answer.out
 
 
 def test_folders_of_runs_are_looked_through(student_run: Path, teacher_run: Path) -> None:
