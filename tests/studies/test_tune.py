@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from stkd import api
 from stkd.core.config import DistillConfig
 from stkd.core.errors import Interrupted, StkdError
+from stkd.core.records import read_record
 from stkd.studies.tune.space import defaults, options, ranges
 from stkd.training.learner import Learner
 
@@ -44,7 +46,7 @@ def test_three_trials_then_a_fourth(words: list[str], tmp_path: Path, stkd: Any)
     best = max(values(out))
     assert f"best of 3 trials: validation accuracy {best:.2%} with --method stkd:temperature=" in answer.out
     assert len({yaml.safe_load(file.read_text())["alpha"] for file in out.glob("trial-*/config.yaml")}) == 3
-    shared = json.loads((out / "engines.json").read_text())
+    shared = read_record(out / "engines.json", needed=True)
     assert all(json.loads(file.read_text())["engines"] == shared for file in out.glob("trial-*/env.json"))
     again = stkd(*words, "--trials", "4")
     assert again.code == 0
@@ -274,3 +276,23 @@ def test_a_storage_that_is_cut(words: list[str], tmp_path: Path, stkd: Any) -> N
 
 def test_no_trials(words: list[str], stkd: Any) -> None:
     assert "--trials must be at least 1, got 0" in stkd(*words, "--trials", "0").err
+
+
+def test_a_study_that_is_not_what_its_runs_say(words: list[str], tmp_path: Path, stkd: Any) -> None:
+    """A flipped bit in a value is no damage for a database; in its pages it is."""
+    assert stkd(*words, "--trials", "1").code == 0
+    file = tmp_path / "study" / "study.db"
+    whole = file.read_bytes()
+    with sqlite3.connect(file) as database:
+        database.execute("update trial_values set value = value / 2")
+    database.close()
+    answer = stkd(*words, "--trials", "1")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "trial 0 has the accuracy " in answer.err
+    for damaged in (whole[:5000], whole[:-4096], whole[:4096] + bytes(8192) + whole[12288:], b"x" * 9000):
+        file.write_bytes(damaged)
+        answer = stkd(*words, "--trials", "1")
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert "cannot be used (" in answer.err
+    file.write_bytes(whole)
+    assert stkd(*words, "--trials", "1").code == 0
