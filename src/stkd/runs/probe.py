@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..core import manifest
 from ..core.config import TrainConfig, build
 from ..core.errors import StkdError
 from ..core.options import checked
@@ -26,7 +27,7 @@ def read_probe(folder: Path) -> TrainConfig:
         StkdError: Its record is damaged.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads(manifest.read(folder / RECORD))
         options = {"data": record["data"], **record.get("options", {})}  # earlier versions wrote the data alone
         named = {"model": record["model"], "out": folder}
         return build(TrainConfig, checked(TrainConfig, {**options, **named}))
