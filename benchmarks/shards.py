@@ -57,14 +57,16 @@ for batch in loader.epoch(0):
     total.update(batch.labels.numpy().data)
     images += len(batch.images)
 ended = time.perf_counter()
+kept = not isinstance(data.train.images, ImageFiles)
+of_a_worker = None if kept else round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 print(json.dumps({{
     "images": len(data.train),
-    "kept": not isinstance(data.train.images, ImageFiles),
+    "kept": kept,
     "opening_seconds": round(opened - began, 1),
     "images_per_s": round(images / (ended - opened)),
     "mb_before": before,
     "mb_peak": peak(),
-    "mb_peak_of_a_worker": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+    "mb_peak_of_a_worker": of_a_worker,
     "batches": total.hexdigest(),
 }}))
 """

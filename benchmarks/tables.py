@@ -259,9 +259,29 @@ def probes(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", said])
 
 
+def shards(result: dict[str, Any]) -> str:
+    """Rows are sizes and forms, columns what they take; speeds beside that of folders."""
+    heads = ("on disk (MB)", "in the cache (MB)", "peak memory (MB)", "images/s to folders")
+    lines = [f"| images | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
+    for size, forms in result["sets"].items():
+        for form, own in forms.items():
+            where = "kept as squares" if own["kept"] else "decoded when wanted"
+            numbers = [own[name] for name in ("mb_on_disk", "mb_in_the_cache", "mb_peak")]
+            speed = own["images_per_s"] / forms["folder"]["images_per_s"]
+            cells = " | ".join([*(f"{number:,}" for number in numbers), f"{speed:.2f}"])
+            lines.append(f"| {form}, {size}, {where} | {cells} |")
+    first = next(iter(result["sets"].values()))["folder"]
+    said = (
+        f"Opening the set and an epoch of {first['images']:,} JPEGs, without a training; of the peak "
+        f"{first['mb_before']} MB are there after the imports. A busy machine: the speeds are rough."
+    )
+    return "\n".join([*lines, "", said])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "way_out": way_out,
     "probes": probes,
+    "shards": shards,
     "int8_students": int8_students,
     "cifar10_two_regimes": two_regimes,
     "cifar100_methods": methods,
