@@ -22,6 +22,7 @@ from .core.config import (
 )
 from .core.errors import StkdError
 from .core.options import checked
+from .core.processes import check_alone
 from .data import DataSet
 from .data.from_python import data_from, spec_of
 from .data.selection import data_of
@@ -291,8 +292,10 @@ def run_many(
     Raises:
         StkdError: An option or a file is wrong, or the students would not see the same samples.
     """
-    if any(config.devices > 1 or config.generations > 1 for config in configs.values()):
-        raise StkdError("several students learn on one device and in one generation; leave out the option")
+    if any(config.generations > 1 for config in configs.values()):
+        raise StkdError("several students learn in one generation; leave out the option")
+    for config in configs.values():
+        check_alone(config.devices)
     jobs = [Job.of(config, (students or {}).get(name)) for name, config in configs.items()]
     if any(job.method.uses_teacher for job in jobs):
         cycles = [with_cached_epochs(config) for config in configs.values()]
@@ -310,6 +313,7 @@ def run_check(
         data, teacher: See above.
         full: Look at all files, however long that takes.
     """
+    check_alone(config.devices)
     if teacher is None and not (config.teacher or config.teacher_weights or config.teacher_cache):
         mixed = mix_of(config, method_of(config)).active
         config = dataclasses.replace(config, method="mixup" if mixed else "ce")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .core.errors import StkdError, check_range, unknown
 
-__all__ = ["Mix", "Parts", "blend", "draw", "mix_images", "mix_labels", "virtual_samples"]
+__all__ = ["Mix", "Parts", "blend", "draw", "label_weights", "mix_images", "mix_labels", "virtual_samples"]
 
 
 _KINDS = ("none", "mixup", "cutmix")
@@ -194,19 +194,35 @@ def mix_images(images: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
 
 def _cut(images: Tensor, index: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Paste images 2..K into their boxes, later ones on top; the weights are the shares of pixels left of each."""
-    height, width = images.shape[2:]
-    y = torch.arange(height, device=images.device).view(1, -1, 1)
-    x = torch.arange(width, device=images.device).view(1, 1, -1)
-    edges = (boxes * boxes.new_tensor([height, width, height, width])).round()
+    owner = _owners(boxes, *images.shape[2:])
     mixed = images[index[:, 0]]
-    owner = torch.zeros(len(index), height, width, dtype=torch.uint8, device=images.device)
     for i in range(1, index.shape[1]):
-        y0, x0, y1, x1 = (e.view(-1, 1, 1) for e in edges[:, i - 1].unbind(1))
-        inside = (y >= y0) & (y < y1) & (x >= x0) & (x < x1)
-        mixed = torch.where(inside[:, None], images[index[:, i]], mixed)
-        owner = torch.where(inside, i, owner)
-    shares = [(owner == i).float().mean(dim=(1, 2)) for i in range(index.shape[1])]
-    return mixed, torch.stack(shares, dim=1)
+        mixed = torch.where((owner == i)[:, None], images[index[:, i]], mixed)
+    return mixed, _shares(owner, index.shape[1])
+
+
+def _owners(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Which of its K images each pixel (R, H, W) is of, from 0; later ones are on top."""
+    y = torch.arange(height, device=boxes.device).view(1, -1, 1)
+    x = torch.arange(width, device=boxes.device).view(1, 1, -1)
+    edges = (boxes * boxes.new_tensor([height, width, height, width])).round()
+    owner = torch.zeros(len(boxes), height, width, dtype=torch.uint8, device=boxes.device)
+    for i, edge in enumerate(edges.unbind(1), 1):
+        y0, x0, y1, x1 = (e.view(-1, 1, 1) for e in edge.unbind(1))
+        owner = torch.where((y >= y0) & (y < y1) & (x >= x0) & (x < x1), i, owner)
+    return owner
+
+
+def _shares(owner: Tensor, instances: int) -> Tensor:
+    """Share of the pixels (R, H, W) that each of K images covers (R, K)."""
+    return torch.stack([(owner == i).float().mean(dim=(1, 2)) for i in range(instances)], dim=1)
+
+
+def label_weights(parts: Parts, height: int, width: int) -> Tensor:
+    """Weights (R, K) that the labels of virtual samples of a size in pixels mix with, as `mix_images` gives them."""
+    if parts.boxes is None:
+        return parts.lam
+    return _shares(_owners(parts.boxes, height, width), parts.index.shape[1])
 
 
 def mix_labels(labels: Tensor, index: Tensor, lam: Tensor, num_classes: int) -> Tensor:

@@ -106,14 +106,31 @@ def test_number_of_workers_makes_no_difference(streamed: DataSet, augmentation: 
         assert_equal(alone, helped)
 
 
+@pytest.mark.parametrize("source", ["memory", "streamed"])
 @pytest.mark.parametrize("mix", [Mix(), Mix("cutmix", 3, per_sample=True), Mix(real=0.5), Mix("none", 1)])
-def test_two_processes_make_up_one_batch(memory: DataSet, mix: Mix) -> None:
-    whole = loader(memory, mix=mix).epoch(3)
-    ranks = [loader(memory, mix=mix, rank=rank, world=2).epoch(3) for rank in (0, 1)]
+def test_two_processes_make_up_one_batch(request: pytest.FixtureRequest, source: str, mix: Mix) -> None:
+    data = request.getfixturevalue(source)
+    whole = loader(data, mix=mix).epoch(3)
+    ranks = [loader(data, mix=mix, rank=rank, world=2).epoch(3) for rank in (0, 1)]
     for batch, *parts in zip(whole, *ranks, strict=True):
         for rank, part in enumerate(parts):
             torch.testing.assert_close(part.images, batch.images[rank::2])
-            torch.testing.assert_close(part.targets, batch.targets[rank::2])
+            assert torch.equal(part.targets, batch.targets)
+            assert torch.equal(part.index, batch.index)
+            assert torch.equal(part.parts.index, batch.parts.index)
+            assert part.real == batch.real
+
+
+def test_each_process_decodes_what_its_rows_are_made_of(streamed: DataSet) -> None:
+    real, mixed = (loader(streamed, mix=mix, rank=1, world=4) for mix in (Mix("none", 1), Mix()))
+    assert len(real._files.take(0, 0)) == 2
+    assert len(mixed._files.take(0, 0)) <= 4
+    whole = mixed.whole()
+    assert len(whole._files.take(0, 0)) == 8
+    for batch, other in zip(whole.epoch(0), loader(streamed).epoch(0), strict=True):
+        assert_equal(batch, other)
+    of_real = next(mixed.with_mix(Mix("none", 1)).epoch(0))
+    torch.testing.assert_close(of_real.images, next(loader(streamed, mix=Mix("none", 1)).epoch(0)).images[1::4])
 
 
 def test_order_does_not_depend_on_global_random_state(memory: DataSet) -> None:

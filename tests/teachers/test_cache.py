@@ -101,13 +101,6 @@ def test_reading_copies_nothing(tmp_path: Path) -> None:
     assert torch.equal(CachedTeacher(tmp_path, header(), CPU, cycle=1)(batch), written[1])
 
 
-def test_rows_of_a_process(tmp_path: Path) -> None:
-    logits = torch.randn(6, 10)
-    write_shard(tmp_path, 0, header(steps=1), [pack(logits, header())])
-    batch: Any = SimpleNamespace(epoch=0, step=0)
-    assert torch.equal(CachedTeacher(tmp_path, header(steps=1), CPU, cycle=1, rank=1, world=2)(batch), logits[1::2])
-
-
 def test_header_comes_back(tmp_path: Path) -> None:
     write_header(tmp_path, header(top_k=3))
     assert read_header(tmp_path) == header(top_k=3)

@@ -8,10 +8,10 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from ..core.errors import Interrupted, LaunchError, StkdError, Terminated, unknown
+from ..core.errors import Ended, Interrupted, StkdError, Terminated, unknown
 from ..core.files import disk_full
 from ..core.options import Parser
-from ..core.processes import process_rank
+from ..core.processes import said_by, speaks
 from ..core.signals import stopping
 from .commands import commands as _commands
 from .messages import hide_warnings_of_libraries, messages_shown
@@ -32,18 +32,24 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with messages_shown():
             return _dispatch(sys.argv[1:] if argv is None else argv)
-    except LaunchError as error:
-        return _say(f"error: {error}", 2)  # by each process, since there may be no other
     except StkdError as error:
         return _fail(f"error: {error}", 2)
     except Interrupted as stop:
         return _fail(str(stop), 128 + stop.signum)
+    except Ended as end:
+        return _say(str(end), end.code) if speaks() else end.code
     except Terminated as stop:
         return _fail(_STOPPED, 128 + stop.signum)
     except KeyboardInterrupt:
         return _fail(_STOPPED, 128 + signal.SIGINT)
     except OSError as error:
         return _fail(f"error: {_os_error(error)}", 2)
+    except Exception as error:
+        if not speaks():
+            return 1
+        if named := said_by():  # several write to one terminal
+            _say(f"{named}{type(error).__name__}: {error}", 1)
+        raise
 
 
 _STOPPED = "stopped; run the same command again to go on"
@@ -55,7 +61,7 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 
 def _fail(message: str, code: int) -> int:
     """Say it once for all processes of a run."""
-    return _say(message, code) if process_rank() == 0 else code
+    return _say(f"{said_by()}{message}", code) if speaks() else code
 
 
 def _say(message: str, code: int) -> int:

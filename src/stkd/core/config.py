@@ -113,9 +113,11 @@ class RunOptions:
     out: Path = _need("directory of the run; the same command again resumes it, with more epochs lengthens it")
     seed: int = _opt(0, "seed of initial weights, order, crops and virtual samples")
     accelerator: str = _opt("auto", "cpu, cuda, mps or auto")
-    devices: int = _opt(1, "number of devices")
-    strategy: str = _opt("auto", "how several devices work together, such as ddp")
-    precision: Literal["auto", "32", "bf16", "16"] = _opt("auto", "arithmetic; auto: by trial in a long run")
+    devices: int | None = _opt(None, "number of devices, one process each (default: what a launcher started, or one)")
+    strategy: str = _opt("auto", "how several devices work together: ddp, which is auto, or another form of it")
+    precision: Literal["auto", "32", "bf16", "16", "64"] = _opt(
+        "auto", "arithmetic; auto: by trial in a long run; 64: to compare, not to train"
+    )
     compile: Literal["auto", "none", "teacher", "all"] = _opt(
         "auto", "what torch.compile runs; auto: by trial in a long run"
     )

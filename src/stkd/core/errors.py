@@ -8,6 +8,7 @@ from collections.abc import Iterable
 __all__ = [
     "SEEDS",
     "Busy",
+    "Ended",
     "Interrupted",
     "LaunchError",
     "StkdError",
@@ -27,7 +28,7 @@ class UnknownName(StkdError):
 
 
 class LaunchError(StkdError):
-    """A launcher started this process in a way in which a run cannot work; each of its processes says so."""
+    """A launcher started this process in a way in which a run cannot work."""
 
 
 class Busy(StkdError):
@@ -44,6 +45,18 @@ class Interrupted(Exception):
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(message)
         self.signum = signum
+
+
+class Ended(Exception):
+    """Another process of the run has ended, and so does this one.
+
+    Attributes:
+        code: Exit code of the other one.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Terminated(KeyboardInterrupt):

@@ -22,7 +22,7 @@ from .base import Augment, ImageFiles
 from .broken_files import broken_files
 from .decode import BrokenImage, Encoded, decode_square, open_image, resized_crop
 from .pictures import Picture, Pictures
-from .plan import EpochPlan
+from .plan import EpochPlan, share_of
 
 __all__ = ["FileStream", "centred"]
 
@@ -51,6 +51,7 @@ class FileStream:
         pin: Put batches into pinned memory, for a GPU.
         pictures: What to take random-resized-crops from instead of the files.
         fill: Value of each channel where an image is erased.
+        rank, world: This process and their number; each decodes what its own rows are made of.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class FileStream:
         pin: bool,
         pictures: Pictures | None = None,
         fill: Sequence[int] = (),
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.dataset = _Planned(files, labels, augmentation, plan, pictures, fill)
+        self.dataset = _Planned(files, labels, augmentation, plan, pictures, fill, (rank, world))
         self.steps, self.workers, self.pin = steps, workers, pin
         self._coming: Key | None = None
         self._batches: Iterator[tuple[Tensor, Broken]] = iter(())
@@ -140,7 +143,9 @@ class _Planned(Dataset[tuple[Tensor, Broken]]):
         plan: Callable[..., EpochPlan],
         pictures: Pictures | None,
         fill: Sequence[int],
+        place: tuple[int, int],
     ) -> None:
+        self.place = place
         self.files, self.labels, self.augmentation, self.plan = files, labels, augmentation, plan
         self.pictures, self.fill = pictures, fill
         self._current: EpochPlan | None = None
@@ -149,7 +154,7 @@ class _Planned(Dataset[tuple[Tensor, Broken]]):
         epoch, step = key
         if self._current is None or self._current.epoch != epoch:
             self._current = self.plan(epoch=epoch)
-        plan, broken = self._current[step], Broken()
+        plan, broken = share_of(self._current[step], *self.place), Broken()
         images = _empty(len(plan.index), self.files)
         for row, position, crop, flip in zip(images, plan.index.tolist(), plan.crop, plan.flip.tolist(), strict=True):
             show = partial(self._crop, crop=crop, flip=flip) if self.augmentation == "resized" else self._square

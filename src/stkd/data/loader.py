@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..mixing import Mix, Parts, blend, mix_images, mix_labels
+from ..mixing import Mix, Parts, blend, label_weights, mix_images, mix_labels
 from .apply_operations import apply_operations
 from .augment import resized_crop, shifted, shifts
 from .base import Augment, DataSet, ImageFiles, Split
@@ -22,7 +22,7 @@ from .device_batches import virtual
 from .file_stream import FileStream, centred
 from .operations import NOTHING, Operations
 from .pictures import pictures_of
-from .plan import StepPlan, Unlabelled, joined, plan_epoch, steps_per_epoch
+from .plan import StepPlan, Unlabelled, joined, plan_epoch, share_of, steps_per_epoch
 
 __all__ = ["Batch", "TrainLoader", "eval_batches"]
 
@@ -31,10 +31,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """What teacher and student see in one step.
+    """What teacher and student see in one step; of several processes each sees some of its images, and all else.
 
     Attributes:
         images: float32 (R, C, H, W), normalised virtual samples (channels last in memory). With a strong view R is 2B.
+            Of several processes each has every `world`-th row, from its rank on.
         targets: float32 (R, num_classes), mixed labels.
         labels: int64 (B,), labels of the real images behind the rows; with a strong view (2B,), each twice.
         index: int64 (B,), positions of those images in the data set; with a strong view (2B,), each twice.
@@ -126,6 +127,7 @@ class TrainLoader:
         files = images if isinstance(images, ImageFiles) else data.train.decoded if augmentation == "resized" else None
         warm = files is None and device.type == "cpu"
         self.at_once = _batches_at_once(data, mix.rows(batch_size)) if warm else 1
+        self._size = data.size
         self._fused = device.type != "cpu" and augmentation != "resized" and files is None
         self._virtual = virtual
         self._normalised = _Normalise(data, device, self.at_once)
@@ -133,14 +135,16 @@ class TrainLoader:
         self._images: Tensor | None = None
         if files is not None:
             pictures = None if isinstance(images, ImageFiles) else pictures_of(files)
-            self._files = FileStream(
-                *(files, data.train.labels, augmentation, self._plan),
+            self._stream = partial(
+                FileStream,
+                *(files, data.train.labels, augmentation),
                 steps=self.steps,
                 workers=workers,
                 pin=device.type == "cuda",
                 pictures=pictures,
                 fill=self._fill,
             )
+            self._files = self._stream(plan=self._plan, rank=rank, world=world)
         elif not isinstance(images, ImageFiles):
             self._images = torch.from_numpy(_channels_last(images)).to(device)
 
@@ -153,10 +157,26 @@ class TrainLoader:
             while made:
                 yield made.pop()
 
+    def own_rows(self, rows: int) -> int:
+        """How many of so many rows of a batch this process has."""
+        return len(range(self.rank, rows, self.world))
+
+    def whole(self) -> TrainLoader:
+        """A loader of the same batches, with all of their rows."""
+        if self.world == 1:
+            return self
+        other = copy.copy(self)
+        other.rank, other.world = 0, 1
+        if self._images is None:
+            other._files = self._stream(plan=self._plan)
+        return other
+
     def with_mix(self, mix: Mix) -> TrainLoader:
         """A loader of the same images in the same order, with the same crops and flips, but another mixing."""
         other = copy.copy(self)
         other.mix, other._plan = mix, partial(self._plan, mix=mix)
+        if self._images is None and self.world > 1:  # other partners, other files
+            other._files = self._stream(plan=other._plan, rank=self.rank, world=self.world)
         return other
 
     def compile(self) -> None:
@@ -172,36 +192,32 @@ class TrainLoader:
             log.warning("batches are made uncompiled (%s: %s)", type(error).__name__, reason)
 
     def _batches(self, steps: Sequence[StepPlan]) -> list[Batch]:
+        own = [share_of(step, self.rank, self.world) for step in steps]
         if len(steps) == 1:
-            return [self._batch(steps[0])]
-        pixels = torch.split(self._pixels(joined(steps)), [len(step.index) for step in steps])
-        return [self._batch(step, own) for step, own in zip(steps, pixels, strict=True)]
+            return [self._batch(steps[0], own[0])]
+        pixels = torch.split(self._pixels(joined(own)), [len(step.index) for step in own])
+        return [self._batch(*three) for three in zip(steps, own, pixels, strict=True)]
 
-    def _batch(self, step: StepPlan, pixels: Tensor | None = None) -> Batch:
-        """The batch of a step, of pixels that `_pixels` gave before or gives now."""
-        index = step.index.to(self.device, non_blocking=True)
-        real, parts = step.real, step.parts
-        weak = len(parts.index) // 2 if self.mix.strong else len(parts.index)
-        if self.world > 1:
-            # The whole batch is made everywhere, since partners may lie in another process's rows.
-            parts = parts.rows(slice(self.rank, None, self.world))
-            real, weak = (len(range(self.rank, rows, self.world)) for rows in (real, weak))
-        parts = parts.to(self.device)
-        labels = self.labels[index]
-        if parts.boxes is not None:
-            pixels = self._pixels(step) if pixels is None else pixels
-            cut, lam = mix_images(pixels.permute(0, 3, 1, 2), parts)
-            images = self._normalised(cut.permute(0, 2, 3, 1))
-        elif self._fused and not step.drawn:
-            images, lam = self._from_set(step, index, parts.index, parts.lam, self._normalised.affine), parts.lam
-            images = images.permute(0, 3, 1, 2)
+    def _batch(self, step: StepPlan, own: StepPlan, pixels: Tensor | None = None) -> Batch:
+        """The batch of a step, of pixels that `_pixels` gave for this process's share of it before or gives now."""
+        index, parts = step.index.to(self.device, non_blocking=True), step.parts.to(self.device)
+        labels, lam = self.labels[index], parts.lam
+        if self._fused and parts.boxes is None and not step.drawn:
+            rows = parts.rows(slice(self.rank, None, self.world))
+            images = self._from_set(step, index, rows.index, rows.lam, self._normalised.affine).permute(0, 3, 1, 2)
         else:
-            pixels = self._pixels(step) if pixels is None else pixels
-            images, lam = self._normalised(pixels, parts.index, parts.lam), parts.lam
+            pixels = self._pixels(own) if pixels is None else pixels
+            rows = own.parts.to(self.device)
+            if rows.boxes is None:
+                images = self._normalised(pixels, rows.index, rows.lam)
+            else:
+                cut, lam = mix_images(pixels.permute(0, 3, 1, 2), rows)
+                images = self._normalised(cut.permute(0, 2, 3, 1))
+                lam = lam if self.world == 1 else label_weights(parts, self._size, self._size)
         targets = mix_labels(labels, parts.index, lam, self.num_classes)
+        strong = len(parts.index) // 2 if self.mix.strong else 0
         parts = Parts(parts.index, lam, parts.boxes)
-        strong = len(images) - weak
-        return Batch(images, targets, labels, index, parts, real, step.epoch, step.step, strong)
+        return Batch(images, targets, labels, index, parts, step.real, step.epoch, step.step, strong)
 
     def _pixels(self, step: StepPlan) -> Tensor:
         """Augmented images (B, H, W, C): uint8, or float32 on a GPU or where crops of a set in memory are resized."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..mixing import Mix, Parts, draw
 from .operations import NOTHING, STRONG, Drawn, Operations
 
-__all__ = ["EpochPlan", "StepPlan", "Unlabelled", "joined", "keyed_rng", "plan_epoch", "steps_per_epoch"]
+__all__ = ["EpochPlan", "StepPlan", "Unlabelled", "joined", "keyed_rng", "plan_epoch", "share_of", "steps_per_epoch"]
 
 # One stream of random numbers for each purpose, so that changing one leaves the others as they were.
 _ORDER, _CROP, _MIX, _OPERATIONS, _STRONG, _UNLABELLED = 0, 1, 2, 3, 4, 5
@@ -81,6 +81,28 @@ def joined(steps: Sequence[StepPlan]) -> StepPlan:
     """The images of several steps as those of one step; its mixing, epoch and number are the first's."""
     index, crop, flip = (torch.cat(t) for t in zip(*((s.index, s.crop, s.flip) for s in steps), strict=True))
     return replace(steps[0], index=index, crop=crop, flip=flip, drawn=tuple(d for s in steps for d in s.drawn))
+
+
+def share_of(step: StepPlan, rank: int, world: int) -> StepPlan:
+    """What one of several processes shows of a step: every `world`-th row, and the images that these are made of."""
+    if world == 1:
+        return step
+    parts = step.parts.rows(slice(rank, None, world))
+    needed, places = torch.unique(parts.index, return_inverse=True)
+    drawn, start = [], 0
+    for own in step.drawn:
+        here = needed[(needed >= start) & (needed < start + len(own))] - start
+        drawn.append(replace(own, choice=own.choice[here], place=own.place[here]))
+        start += len(own)
+    return replace(
+        step,
+        index=step.index[needed],
+        crop=step.crop[needed],
+        flip=step.flip[needed],
+        parts=replace(parts, index=places),
+        real=len(range(rank, step.real, world)),
+        drawn=tuple(drawn),
+    )
 
 
 @dataclass(frozen=True)

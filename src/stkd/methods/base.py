@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -68,6 +69,10 @@ class Setup:
     teacher_norms: tuple[nn.BatchNorm2d | None, ...] = ()
 
 
+def _as_it_is(rows: Tensor) -> Tensor:
+    return rows
+
+
 @dataclass(frozen=True)
 class View:
     """What a method sees in one step.
@@ -81,6 +86,8 @@ class View:
         teacher_model: The frozen teacher, for methods that use a part of it.
         epoch, epochs: Epochs done, and epochs of the run.
         class_weights: (C,), of a cross-entropy with the labels; None weighs all classes alike.
+        whole: Of several processes, each of which has some of the batch's images, makes what a model answers to these
+            that of all images, (R, ...). All else that a method sees is of all.
     """
 
     batch: Batch
@@ -93,6 +100,7 @@ class View:
     epoch: int = 0
     epochs: int = 1
     class_weights: Tensor | None = None
+    whole: Callable[[Tensor], Tensor] = _as_it_is
 
     @property
     def taught(self) -> Tensor:

@@ -45,7 +45,7 @@ class DML(Method):
 
     def losses(self, view: View) -> dict[str, Tensor]:
         assert view.extras is not None
-        peer = view.extras(view.batch.images)
+        peer = view.whole(view.extras(view.batch.images))
         return {
             "kl": self.weight * losses.kd(view.student, peer.detach(), temperature=self.temperature),
             "peer_ce": losses.cross_entropy(peer, view.batch.targets, class_weights=view.class_weights),

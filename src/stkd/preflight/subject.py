@@ -39,6 +39,7 @@ class Subject:
         students: The models that are to be trained; empty where only data and teacher are looked at.
         seconds: Time for the teacher's answers, and again for a pass over the files.
         full: Pass over all files, however long that takes.
+        processes: That share a batch.
         facts: What was looked at, for the report.
     """
 
@@ -51,6 +52,7 @@ class Subject:
     students: Sequence[nn.Module] = ()
     seconds: float = 30.0
     full: bool = False
+    processes: int = 1
     facts: dict[str, Any] = field(default_factory=dict)
 
     @cached_property

@@ -25,6 +25,8 @@ C = TypeVar("C", bound=RunConfig)
 _FREE = {
     "out",
     "workers",
+    "devices",
+    "strategy",
     "checkpoint_epochs",
     "checkpoint_minutes",
     "tensorboard",

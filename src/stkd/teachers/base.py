@@ -30,4 +30,4 @@ class Teacher(Protocol):
         """Hex digest of all that its logits depend on but the images."""
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits (R, C) of a training batch."""
+        """Logits of a training batch: of the images that this process has, or where none are needed of all (R, C)."""

@@ -25,19 +25,15 @@ class CachedTeacher:
         header: Its header.
         device: Where its logits are wanted.
         cycle: Epochs of it to use, over and over.
-        rank, world: Which rows of each batch are asked for, as the loader of this process has them.
 
     Raises:
         StkdError: The cache is not complete.
     """
 
-    def __init__(
-        self, folder: Path, header: Header, device: torch.device, *, cycle: int, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, folder: Path, header: Header, device: torch.device, *, cycle: int) -> None:
         self.folder, self.header, self.device, self.cycle = folder, header, device, cycle
         self.classes = header.classes
         self.record: list[dict[str, Any]] = []
-        self._rows = slice(rank, None, world)
         self._open: tuple[int, NDArray[np.void]] | None = None
         missing = sum(not shard_file(folder, epoch).is_file() for epoch in range(cycle))
         if missing:
@@ -54,7 +50,7 @@ class CachedTeacher:
 
     def __call__(self, batch: Batch) -> Tensor:
         record = self._shard(batch.epoch % self.cycle)[batch.step]
-        return unpack(record, len(self.header.classes), self.device)[self._rows]
+        return unpack(record, len(self.header.classes), self.device)
 
     def _shard(self, epoch: int) -> NDArray[np.void]:
         if self._open is None or self._open[0] != epoch:

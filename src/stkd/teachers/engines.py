@@ -31,7 +31,7 @@ __all__ = [
     "release",
 ]
 
-Precision = Literal["32", "bf16", "16", "int8"]
+Precision = Literal["32", "bf16", "16", "int8", "64"]
 
 _CALIBRATION, _CHECK = 8, 16  # batches
 _AGREEMENT, _KL = 0.99, 2e-3  # what a lower precision must keep: share of equal top-1 classes, and nats
@@ -138,6 +138,9 @@ def make_runner(
         kept = list(islice(batches, _CALIBRATION if engine.precision == "int8" else 1))
         return Engine(teacher.module, engine.precision, kept)  # type: ignore[arg-type]
     answer, module = _in_precision(engine.precision, fabric), teacher.module
+    if engine.precision == "64":
+        module = module.double()
+        return lambda images: module(images.double())
     if engine.execution == "compiled":
         with torch.no_grad():
             module, execution = compiled(module, next(batches), answer)
@@ -190,7 +193,8 @@ def nearness(teacher: LiveTeacher, runner: Runner, loader: TrainLoader, epochs: 
 
 def _real_images(loader: TrainLoader, epochs: int) -> Iterator[Tensor]:
     """Batches of unmixed images, of as many rows as those of the run, which is what an engine takes."""
-    rows, held = loader.mix.rows(min(loader.batch_size, len(loader.labels))), list[Tensor]()
+    rows = loader.own_rows(loader.mix.rows(min(loader.batch_size, len(loader.labels))))
+    held: list[Tensor] = []
     for images in batches_after(loader.with_mix(REAL), epochs):
         held.append(images)
         if sum(map(len, held)) >= rows:
@@ -222,6 +226,8 @@ def release(teachers: Sequence[LiveTeacher]) -> None:
     runners = [teacher.runner for teacher in teachers]
     for teacher in teachers:
         teacher.runner = teacher.module
+        if any(record["precision"] == "64" for record in teacher.record):
+            teacher.module.float()
     close_all(runners)
 
 

@@ -79,7 +79,7 @@ class Engine:
 
 def named(precision: str) -> str:
     """A precision as messages call it."""
-    return "float32" if precision == "32" else "float16" if precision == "16" else precision
+    return f"float{precision}" if precision.isdigit() else precision
 
 
 def _quantised(model: Any, batches: Sequence[Tensor]) -> Any:

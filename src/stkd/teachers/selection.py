@@ -88,7 +88,7 @@ def _cached(
         asked = dataclasses.replace(asked, teacher=live.fingerprint(), teacher_name=live.name)
     header.check(asked, folder)
     cycle = config.sample_epochs or config.epochs
-    return CachedTeacher(folder, header, fabric.device, cycle=cycle, rank=fabric.global_rank, world=fabric.world_size)
+    return CachedTeacher(folder, header, fabric.device, cycle=cycle)
 
 
 def live_teacher(

@@ -64,7 +64,7 @@ def _accuracy(student: Student, loader: TrainLoader) -> float:
     """Share of training samples whose likeliest class the teacher names."""
     assert student.teacher is not None
     hits = seen = 0
-    for batch in loader.epoch(0):
+    for batch in loader.whole().epoch(0):
         with student.fabric.autocast():
             answers = student.teacher(batch).argmax(1)
         labelled = batch.targets.sum(1) > 0

@@ -23,6 +23,7 @@ from ..core.config import CacheConfig
 from ..core.errors import StkdError
 from ..core.files import disk_full, remove_temporaries
 from ..core.locks import lock_folder
+from ..core.processes import check_alone
 from ..data import DataSet
 from ..data.samples import describe_images, describe_samples
 from ..teachers.cache import Header, damaged_shards, pack, read_header, shard_file, write_header, write_shard
@@ -64,8 +65,11 @@ def run_cache(
     job = Job.of(config)
     if not job.method.uses_teacher:
         raise StkdError(f"method {config.method!r} learns from no teacher; give the method of the students")
-    if config.teacher_cache is not None or config.devices > 1:
-        raise StkdError("a cache is written from a teacher, by one device; leave out --teacher-cache and --devices")
+    if config.teacher_cache is not None:
+        raise StkdError("a cache is written from a teacher; leave out --teacher-cache")
+    if config.precision == "64":
+        raise StkdError("a cache holds logits of 32 bits at most; leave out --precision 64")
+    check_alone(config.devices)
     _refuse_foreign(config.out)
     with open_session([job], data=data, teacher=teacher, students=False) as session:
         lock = lock_folder(config.out)

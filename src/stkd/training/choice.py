@@ -18,7 +18,7 @@ from ..teachers.openvino import named
 
 __all__ = ["Choice", "SharedChoice", "StudentPrecision"]
 
-StudentPrecision = Literal["32", "bf16", "16"]
+StudentPrecision = Literal["32", "bf16", "16", "64"]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..core.errors import StkdError
 from ..data import DataSet
+from ..losses.logits import at_least_float32
 from ..methods.base import Method, Need, Setup, Tapped
 from ..models.taps import POOLED, Taps, norm_before, stages
 from ..teachers import LiveTeacher
@@ -120,9 +121,10 @@ def _preact(model: nn.Module, sample: Tensor) -> list[str]:
 
 def _tapped(model: nn.Module, features: dict[str, Tensor], names: dict[str, list[str]]) -> Tapped:
     def maps(need: Need) -> tuple[Tensor, ...]:
-        return tuple(_as_maps(model, features[name].float()) for name in names[need])
+        return tuple(_as_maps(model, at_least_float32(features[name])) for name in names[need])
 
-    return Tapped(maps("stages"), maps("preact"), tuple(features[name].float() for name in names["pooled"]))
+    pooled = tuple(at_least_float32(features[name]) for name in names["pooled"])
+    return Tapped(maps("stages"), maps("preact"), pooled)
 
 
 def _as_maps(model: nn.Module, stage: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..core.errors import StkdError
@@ -60,11 +60,14 @@ class Learner:
         config, fabric = student.config, student.fabric
         self.student, self.run, self.fabric, self.config = student, run, fabric, config
         self.data, self.mix, self.loader, self.steps = session.data, session.mix, session.loader, session.loader.steps
+        self.world = session.world
         self.stream: AbstractContextManager[object] = nullcontext()
         self.lost: Diverged | None = None
         self._began = self._seconds_before = self._images_per_s = 0.0
         self._rows_before = 0
         self.lr = config.lr if config.lr is not None else usual_lr(config, student.info.model)
+        if config.precision == "64":
+            _in_double(student)
         trained = [*student.module.parameters(), *(student.extras.parameters() if student.extras is not None else ())]
         decay = config.layer_decay
         groups = None if decay is None else layered(student.module, student.extras, self.lr, config.weight_decay, decay)
@@ -77,7 +80,7 @@ class Learner:
         ema, meter = self._make_ema(student.module), Meter(fabric.device)
         parts = (student.module, student.extras, optimizer, scheduler, ema, meter)
         self.state = State(fabric, *parts, student.identity, epochs=config.epochs, steps=self.steps)
-        self.step = Step(student, self.state, self.model, self.optimizer)
+        self.step = Step(student, self.state, self.model, self.optimizer, self.world)
         self.make_step: Callable[[Batch], None] = self.step
         if config.cuda_graph:
             check_capture(self.step)
@@ -99,9 +102,15 @@ class Learner:
         Raises:
             StkdError: It is damaged, or belongs to other data or another teacher.
         """
-        if (checkpoint := self.run.checkpoint()) is None:
-            return {}
-        return resume(self.state, checkpoint, self.config, self.student.method, self.data)
+        checkpoint, changes = self.run.checkpoint(), dict[str, Any]()
+        if checkpoint is not None:
+            changes = resume(self.state, checkpoint, self.config, self.student.method, self.data)
+        if not self.world.all_equal(*self.position):
+            raise StkdError(
+                f"not all processes found the same checkpoint in {self.run.path}; give --out a folder that every "
+                "machine sees"
+            )
+        return changes
 
     def note_engines(self, choice: Choice) -> dict[str, Any]:
         """Note in the run's changes where it goes on with other engines than it was begun with.
@@ -126,6 +135,26 @@ class Learner:
     def position(self) -> tuple[int, int]:
         """Epoch and step that come next."""
         return self.state.epoch, self.state.step
+
+    def step_undone(self) -> Callable[[], bool]:
+        """What goes back to here if the next step fails in its middle; False says that it cannot.
+
+        A step changes buffers, such as those of batch normalisation, before it knows whether it will be made.
+        """
+        before, buffers = self.position, list(self.student.module.buffers())
+        here = self.fabric.device.type == "cpu"  # another device may wait for ever for those that are gone
+        kept = [buffer.clone() for buffer in buffers] if here else []
+
+        def back() -> bool:
+            if self.position != before or not here:
+                return here
+            for buffer, old in zip(buffers, kept, strict=True):
+                buffer.copy_(old)
+            self.optimizer.zero_grad()
+            extras = self.student.extras
+            return extras is None or next(extras.buffers(), None) is None
+
+        return back
 
     def begin_epoch(self) -> None:
         """Start, or go on inside an epoch."""
@@ -194,9 +223,10 @@ class Learner:
             "images_per_s": round(self._images_per_s, 1),
             "seconds": round(state.seconds, 2),
         }
-        if last or epoch % self.config.eval_every == 0:
+        if (last or epoch % self.config.eval_every == 0) and self.fabric.is_global_zero:
             for split, scores in self._scores(state.student).items():
                 row |= {f"{split}_{name}": value for name, value in scores.items()}
+        row = self.world.of_first(row)
         state.epoch, state.step = epoch, 0  # only now: where an image cannot be read, the epoch has not ended
         state.images += self.steps * min(self.config.batch_size, len(self.data.train))
         state.meter.reset()
@@ -262,9 +292,24 @@ class Learner:
             return result
         if (line := at_chance(student, self.loader, row)) is not None:
             _log.warning("%s: %s", self.run.path, line)
-        models = {"": state.student}
+        models: dict[str, nn.Module] = {"": state.student}
         if state.ema is not None:
             result["ema"] = self._scores(state.ema.module)
             models["_ema"] = state.ema.module
+        if self.config.precision == "64":
+            for model in models.values():
+                model.float()
         teacher = student.teacher.name if student.teacher is not None else ""
         return self.run.finish(result, models, student.info, teacher)
+
+
+def _in_double(student: Student) -> None:
+    """Have a student and what its method trains beside it compute in float64, whatever images they are shown."""
+    for module in (student.module, student.extras):
+        if module is not None:
+            module.double()
+    student.module.register_forward_pre_hook(_as_weights)
+
+
+def _as_weights(module: nn.Module, images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(image.to(next(module.parameters()).dtype) for image in images)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from ..core.errors import Interrupted, StkdError
+from ..core.errors import Ended, Interrupted, StkdError
+from ..core.watch import LEARN, Watch
 from ..data.loader import Batch, TrainLoader
 from .epoch_log import EpochLog
 from .learner import Diverged, Learner
@@ -23,6 +25,7 @@ def train(
     *,
     progress: bool = True,
     on_epoch: Callable[[Learner], object] | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Train to the last epoch, the teacher answering once for all.
 
@@ -34,22 +37,24 @@ def train(
         loader: The batches.
         progress: Show a progress bar, or where there is no terminal a line an epoch in the log.
         on_epoch: Called with each student that has ended an epoch, scored and kept; what it raises ends the training.
+        watch: The other processes; None where there are none.
 
     Raises:
-        Interrupted: A signal asked to stop; checkpoints were written.
+        Interrupted: A signal asked to stop, this process or another one; checkpoints were written.
+        Ended: Another process has ended; checkpoints were written where that is possible.
         StkdError: An image file is broken; checkpoints were written.
     """
     config, steps = learners[0].config, loader.steps
     title = config.out.name if len(learners) == 1 else f"{len(learners)} students"
     epoch, step = min(learner.position for learner in learners)
     with (
-        StopSignals() as signals,
+        StopSignals(several=watch is not None) as signals,
         Bar(title, config.epochs, steps, epoch * steps + step, shown=progress) as bar,
     ):
         said = EpochLog(title, config.epochs, epoch) if progress and not bar.shown else None
         while (live := _live(learners)) and (epoch := min(learner.state.epoch for learner in live)) < config.epochs:
             due = [learner for learner in live if learner.state.epoch == epoch]
-            _train_epoch(due, loader, signals, bar)
+            _train_epoch(due, loader, signals, bar, watch)
             _each(due, Learner.settle)
             with _kept(due):
                 _each(due, Learner.end_epoch)
@@ -57,17 +62,23 @@ def train(
                 said.say(_live(due))
             if on_epoch is not None:
                 _each(due, on_epoch)
+    if watch is not None:
+        watch.world.settle()
 
 
-def _train_epoch(learners: Sequence[Learner], loader: TrainLoader, signals: StopSignals, bar: Bar) -> None:
+def _train_epoch(
+    learners: Sequence[Learner], loader: TrainLoader, signals: StopSignals, bar: Bar, watch: Watch | None
+) -> None:
     epoch, start = min(learner.position for learner in learners)
     for learner in learners:
         learner.begin_epoch()
     saved, interval = time.monotonic(), 60 * learners[0].config.checkpoint_minutes
     for batch in _batches(loader, epoch, start, learners):
-        _make_steps(batch, learners)
-        if signals.received is not None:
-            _stop(signals.received, learners)
+        with _kept_when_others_end(learners, watch):
+            _make_steps(batch, learners)
+            signum, rank = _asked_to_stop(signals, watch)
+        if signum:
+            _stop(signum, rank, learners)
         if not (live := _live(learners)):
             return
         if bar.due():
@@ -111,17 +122,54 @@ def _count_step(learner: Learner, step: Callable[[], None]) -> None:
     learner.step_made()
 
 
-def _stop(signum: int, learners: Sequence[Learner]) -> None:
+def _asked_to_stop(signals: StopSignals, watch: Watch | None) -> tuple[int, int | None]:
+    """The signal that asks to stop, 0 for none, and which of several processes was sent it: all hear it in one step."""
+    own = signals.received or 0
+    if watch is None:
+        return own, None
+    signum, rank = watch.world.agree(own, watch.world.rank if own else -1)
+    return signum, rank
+
+
+def _stop(signum: int, rank: int | None, learners: Sequence[Learner]) -> None:
     _each(learners, _keep)
     if not (kept := _live(learners)):
         return
     epoch, step = min(learner.position for learner in kept)
+    by = "" if rank is None else f" by {signal.Signals(signum).name} to rank {rank}"
+    raise Interrupted(signum, f"stopped{by} at epoch {epoch + 1}, step {step}; {_written(kept)}")
+
+
+def _written(kept: Sequence[Learner]) -> str:
     files = ", ".join(str(learner.run.last) for learner in kept)
-    raise Interrupted(
-        signum,
-        f"stopped at epoch {epoch + 1}, step {step}; {'checkpoints' if len(kept) > 1 else 'checkpoint'} written to "
-        f"{files}; run the same command again to go on",
-    )
+    return f"{'checkpoints' if len(kept) > 1 else 'checkpoint'} written to {files}; run the same command again to go on"
+
+
+@contextmanager
+def _kept_when_others_end(learners: Sequence[Learner], watch: Watch | None) -> Iterator[None]:
+    """Write a checkpoint of the last whole step where a process ends in the middle of one, this one or another.
+
+    Raises:
+        Ended: Another one did; in place of what the libraries say of the connection.
+    """
+    if watch is None:
+        yield
+        return
+    (learner,) = learners
+    back = learner.step_undone()
+    try:
+        yield
+    except Exception as error:
+        ending = None if isinstance(error, StkdError) else watch.ended(LEARN)
+        written = watch.world.rank == 0 and back()
+        if written:
+            _keep(learner)
+        if ending is None:
+            raise
+        if not written:
+            raise Ended(ending.code, f"{ending}; the last checkpoint is kept") from None
+        epoch, step = learner.position
+        raise Ended(ending.code, f"{ending}; epoch {epoch + 1}, step {step}: {_written(learners)}") from None
 
 
 def _keep(learner: Learner) -> None:

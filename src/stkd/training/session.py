@@ -14,7 +14,8 @@ from torch import nn
 
 from ..core.config import DistillConfig, TrainConfig
 from ..core.errors import StkdError
-from ..core.fabric import Fabric, make_fabric
+from ..core.fabric import Fabric, make_fabric, meet_others
+from ..core.world import World
 from ..data import DataSet
 from ..data.loader import TrainLoader
 from ..data.samples import make_loader
@@ -71,6 +72,7 @@ class Session:
 
     Attributes:
         fabric: Device and precision.
+        world: The processes.
         data: The data set.
         mix: How virtual samples are made.
         loader: The batches.
@@ -81,6 +83,7 @@ class Session:
 
     jobs: Sequence[Job]
     fabric: Fabric
+    world: World
     data: DataSet
     mix: Mix
     loader: TrainLoader
@@ -95,11 +98,12 @@ class Session:
             config,
             self.data,
             self.mix,
-            self.loader,
+            self.loader.whole(),
             self.fabric.device,
             self.teacher,
             students,
             seconds=config.preflight_seconds,
+            processes=self.world.size,
         )
 
     def choose_engines(self, known: Known | None = None, timer: Timer | None = None) -> Choice:
@@ -145,10 +149,14 @@ def open_session(
     config = jobs[0].config
     methods = [job.method for job in jobs]
     mix = common_mix(jobs)
-    fabric = make_fabric(config)
-    data = data or data_of(config)
-    if isinstance(config, DistillConfig) and config.unlabelled is not None:
-        data = _beside(config, config.unlabelled, data, methods)
+    world, fabric = meet_others(config), make_fabric(config)
+    with world.first_before_others():  # what it decodes, they find decoded
+        data = data or data_of(config)
+        if isinstance(config, DistillConfig) and config.unlabelled is not None:
+            data = _beside(config, config.unlabelled, data, methods)
+    rows = mix.rows(min(config.batch_size, len(data.train)))
+    if rows < world.size:
+        raise StkdError(f"{world.size} processes cannot share a batch of {rows}; give a larger --batch-size")
     for job in jobs if students else ():
         check_labels(job.config, job.method, data)
     with ExitStack() as stack:
@@ -161,7 +169,7 @@ def open_session(
             with asking_for_plugin(config.teacher_weights):
                 source = open_teacher(config, methods, mix, fabric, data, teacher)
             stack.callback(release, live_models(source))
-        session = Session(jobs, fabric, data, mix, make_loader(config, data, mix, fabric), source)
+        session = Session(jobs, fabric, world, data, mix, make_loader(config, data, mix, fabric), source)
         for job in jobs if students else ():
             own = make_fabric(job.config) if session.students else fabric  # the scaler of 16-bit floats has a state
             student = make_student(job.config, job.module, job.method, own, data, source, session.loader.labels)

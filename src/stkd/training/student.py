@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import models
 from ..core.config import DistillConfig, TrainConfig
@@ -117,9 +118,9 @@ def make_student(
         taught = live.preprocess(sample.to(fabric.device))
         module, name = method.adapt(module, name, live.module, sample, taught, live.class_map)
     module = module.to(fabric.device).to(memory_format=torch.channels_last)
+    if fabric.world_size > 1:
+        module = _normalised_together(module, fabric)
     features, extras = attach(method, module, live, data, labels)
-    if extras is not None and fabric.world_size > 1:
-        raise StkdError("this method trains modules of its own; it runs on one device so far: --devices 1")
     identity = {
         "classes": fingerprint(data.classes),
         "data": data.fingerprint,
@@ -134,12 +135,26 @@ def make_student(
     return Student(config, method, module, info, teacher, fabric, features, extras, of_classes, identity, fast=module)
 
 
+def _normalised_together(module: nn.Module, fabric: Fabric) -> nn.Module:
+    """The module with batch normalisation over the images of all processes, where torch has that."""
+    if not any(isinstance(part, _BatchNorm) for part in module.modules()):
+        return module
+    if fabric.device.type == "cuda":
+        from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
+
+        return cast(nn.Module, convert_sync_batchnorm(module))  # type: ignore[no-untyped-call]
+    _log.warning(
+        "batch normalisation of the %s is over the images of each of %d processes, not over the batch: on a %s torch "
+        "has no other, so that the weights are not those of one process",
+        *(type(module).__name__, fabric.world_size, fabric.device.type),
+    )
+    return module
+
+
 def _class_weights(config: TrainConfig | DistillConfig, method: Method, data: DataSet, fabric: Fabric) -> Tensor | None:
     if config.class_weights is None:
         return _of_labels_alone(method, data, fabric)
     of_classes = torch.from_numpy(class_weights(config.class_weights, data)).to(fabric.device)
-    if fabric.world_size > 1:
-        raise StkdError("class weights are for one device so far: --devices 1")
     if method.label_weight == 0:
         _log.warning("class_weights changes nothing: the method %s does not look at the labels", config.method)
     return of_classes
@@ -149,8 +164,6 @@ def _of_labels_alone(method: Method, data: DataSet, fabric: Fabric) -> Tensor | 
     """Equal weights where some images have no label: the cross-entropy is then the mean over those that have one."""
     if method.label_weight == 0 or not (data.train.labels < 0).any():
         return None
-    if fabric.world_size > 1:
-        raise StkdError("labelled images beside unlabelled ones are for one device so far: --devices 1")
     return torch.ones(len(data.classes), device=fabric.device)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_students", "set_precision"]
 
-_BY_FABRIC = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_BY_FABRIC = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "64": "64-true"}
 
 
 def set_precision(session: Session, precision: StudentPrecision) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from ..core.errors import StkdError
-from ..core.processes import check_launch
+from ..core.fabric import meet_others
+from ..core.watch import watched
 from ..data import DataSet
 from ..runs.directory import RunDirectory
 from ..runs.result import Result
@@ -52,10 +53,12 @@ def run_jobs(
     Raises:
         StkdError: An option, a name or a file is wrong, or the jobs would not see the same samples.
     """
-    check_launch(jobs[0].config.devices)
     common_mix(jobs)  # before a directory is made
-    with ExitStack() as stack:
-        runs = [stack.enter_context(RunDirectory(job.config)) for job in jobs]
+    world = meet_others(jobs[0].config)
+    progress = progress and world.rank == 0
+    with watched(world) as watch, ExitStack() as stack:
+        with world.first_before_others():  # it makes the directories
+            runs = [stack.enter_context(RunDirectory(job.config)) for job in jobs]
         jobs = [replace(job, config=run.config) for job, run in zip(jobs, runs, strict=True)]
         results: list[Result | Diverged | None] = [
             None if run.result is None else Result(run.path, run.weights, run.result, fresh=False) for run in runs
@@ -70,7 +73,7 @@ def run_jobs(
             choice = session.choose_engines(_known([runs[i] for i in todo], shared))
             learners = _learners(session, [runs[i] for i in todo], choice)
             told = None if on_epoch is None else lambda learner: on_epoch(learner.state.rows)
-            train(learners, session.loader, progress=progress, on_epoch=told)
+            train(learners, session.loader, progress=progress, on_epoch=told, watch=watch)
             for i, learner in zip(todo, learners, strict=True):
                 results[i] = learner.lost or _result(learner)
     return [result for result in results if result is not None]

@@ -29,7 +29,7 @@ ROWS: dict[str, tuple[Any, ...]] = {
     "optimizer": ("train --optimizer adam", "--optimizer must be one of", "'adamw'"),
     "mix": ("train --mix mixip", "--mix must be one of", "'mixup'"),
     "list": ("list modles --json", "modles", "models"),
-    "strategy": ("train --strategy telepathy", "strategy=telepathy"),
+    "strategy": ("train --strategy telepathy", "unknown strategy 'telepathy'"),
     "accelerator": ("train --accelerator abacus", "cannot use accelerator=abacus"),
 }
 

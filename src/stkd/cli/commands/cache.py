@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 
 from ...core.config import CacheConfig
 from ...core.options import Parser, add_config, config_from
-from ...core.processes import check_launch
+from ...core.processes import check_alone
 
 SUMMARY = "write a teacher's logits, for students to learn from"
 
@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     """Write the cache, and print how to learn from it."""
     config = config_from(CacheConfig, args)
-    check_launch(config.devices)
+    check_alone(config.devices)
     from ...training.cache_writer import run_cache
 
     done = run_cache(config)

@@ -14,7 +14,7 @@ from jsonargparse import Namespace
 
 from ...core.config import DistillConfig
 from ...core.options import Parser, add_config, options_from
-from ...core.processes import check_launch
+from ...core.processes import check_alone
 from ._result import report_result
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     """Train the students, and print what came of each; 2 where one failed."""
     options = options_from(DistillConfig, args)
-    check_launch(options.get("devices", 1))
+    check_alone(options.get("devices"))
     from ...api import Result, run_many
     from ...training.group_options import configs_of, read_students
 

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 
 from ...core.config import ProbeConfig
 from ...core.options import Parser, add_config, config_from
-from ...core.processes import check_launch
+from ...core.processes import check_alone
 
 SUMMARY = "fit a new head on the features of a trained model"
 
@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     """Fit the head, and print how good it is."""
     config = config_from(ProbeConfig, args)
-    check_launch(config.devices)
+    check_alone(config.devices)
     from ...training.probe_writer import run_probe
 
     done = run_probe(config)

@@ -20,7 +20,7 @@ def batches(subject: Subject) -> Iterator[Finding]:
             "with one image in a batch nothing is mixed: each image is its own partner, and stkd becomes kd; use "
             "--batch-size 2 or more",
         )
-    rows = subject.mix.rows(images) / subject.config.devices
+    rows = subject.mix.rows(images) / subject.processes
     normalised = [m for student in subject.students for m in student.modules() if isinstance(m, _BatchNorm)]
     if rows <= 1 and normalised:
         yield Finding(

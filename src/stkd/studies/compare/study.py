@@ -10,7 +10,7 @@ from joblib import cpu_count
 
 from ...core.errors import StkdError, check_range
 from ...core.files import write_atomic
-from ...core.processes import check_launch
+from ...core.processes import check_alone
 from ...core.records import write_record
 from .grid import Grid, grid_of
 from .recipe import Comparison
@@ -44,7 +44,7 @@ def compare(
     """
     if jobs is not None:
         check_range("--jobs", jobs, 1, 1024)
-    check_launch(devices=1)  # of each run
+    check_alone()
     grid = grid_of(comparison, out)
     if grid.out.exists() and not grid.out.is_dir():
         raise StkdError(f"{out} is a file; give --out a directory")

@@ -21,7 +21,7 @@ from ...api import OnEpoch, run_distill
 from ...core.config import DistillConfig, plain
 from ...core.errors import StkdError
 from ...core.files import write_atomic
-from ...core.processes import check_launch
+from ...core.processes import check_alone
 from ...data.selection import data_of
 from ...runs.directory import read_metrics, read_result
 from ...runs.options import as_begun, check_unchanged
@@ -97,7 +97,7 @@ def tune(config: DistillConfig, *, search: Sequence[str], trials: int, storage: 
         StkdError: Something cannot be searched, or every trial failed.
         Interrupted: A signal asked to stop; the same call goes on.
     """
-    check_launch(config.devices)
+    check_alone(config.devices)
     return _Tuning(config, search, storage).run(trials)
 
 
