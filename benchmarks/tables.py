@@ -293,9 +293,9 @@ def scale(result: dict[str, Any]) -> str:
         rate = result["devices"][device]["images_per_s"]
         row(f"days on one device: {device}, {rate:,.0f} images/s", lambda t, own=own: f"{own[t]['device_days']:,.0f}")
     for device, own in plans.items():
-        cores = "cores that decode for each of {} devices: {}"
-        for count in ("1", "8"):
-            row(cores.format(count, device), lambda t, o=own, n=count: f"{o[t]['cores_per_device'][n]:.1f}")
+        cores = {"1": f"cores that decode for it: {device}", "8": "the same, where it is one of 8"}
+        for count, name in cores.items():
+            row(name, lambda t, o=own, n=count: f"{o[t]['cores_per_device'][n]:.2f}")
     for kind in ("all logits", "top 16"):
         row(f"cached teacher, an epoch, {kind}", lambda t, k=kind: _size(result["cache_bytes_per_epoch"][t][k]))
     row("names and tables, in a process", lambda t: _size(first[t]["process_bytes"]))
