@@ -9,6 +9,7 @@ from torch import nn
 from ..core.config import DistillConfig, TrainConfig
 from ..data import DataSet
 from ..data.plan import steps_per_epoch
+from ..data.samples import unlabelled_of
 from ..evaluation import macs
 from ..mixing import Mix
 from ..teachers import Ensemble, LiveTeacher, Teacher
@@ -44,7 +45,8 @@ def work_of(
         row += 3 * macs(student.eval(), data.channels, data.size)
         student.train(mode)
     images = len(data.train)
-    steps = steps_per_epoch(images, config.batch_size, drop_last=config.drop_last)
+    unlabelled = unlabelled_of(config, data)
+    steps = steps_per_epoch(images, config.batch_size, drop_last=config.drop_last, unlabelled=unlabelled)
     return float(row) * mix.rows(min(images, config.batch_size)) * steps * config.epochs
 
 
