@@ -18,7 +18,7 @@ COVERED := 97
 # The runtime of exported pages, which a test opens in a browser; without npm or a network that test is skipped.
 WEB := node_modules/onnxruntime-web/package.json
 
-.PHONY: demo test test-slow lint site check bench install env-executorch env-litert audit fuzz release
+.PHONY: demo test test-slow lint site check bench install env-executorch env-litert audit faults fuzz release
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -56,6 +56,11 @@ audit:
 fuzz: $(INSTALLED)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python benchmarks/fuzz.py --result results/fuzz.json
+
+# Every file that is read again, cut and with one flipped bit at 200 places
+faults: $(INSTALLED)
+	rm -rf runs/faults
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py --work runs/faults --result results/faults.json
 
 # A wheel and an sdist in dist/, and a student from the wheel in an environment of its own
 release:

@@ -155,3 +155,13 @@ def test_the_command_of_a_finished_run_writes_its_metrics_again(student_run: Pat
     assert answer.err == f"stkd: warning: {file} is damaged; it is written again from the last checkpoint\n"
     assert file.read_bytes() == right
     assert stkd("verify", student_run).code == 0
+
+
+def test_metrics_that_were_damaged_after_the_last_checkpoint_are_written_again(tmp_path: Path) -> None:
+    whole = package.train("cnn2", "digits", out=tmp_path / "run", **SMALL)
+    right = (whole.out / "metrics.jsonl").read_bytes()
+    for name in ("result.json", "model.safetensors"):
+        (whole.out / name).unlink()
+    (whole.out / "metrics.jsonl").write_bytes(right[:-30])
+    assert package.train("cnn2", "digits", out=tmp_path / "run", **SMALL).fresh
+    assert (whole.out / "metrics.jsonl").read_bytes() == right

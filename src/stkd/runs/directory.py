@@ -188,8 +188,10 @@ class RunDirectory:
 
         Rows that an interrupted process left after its last checkpoint go.
         """
-        self._lines += [json.dumps(row) + "\n" for row in rows[len(self._lines) :]]
-        manifest.write(self._metrics, "".join(self._lines))
+        new = [json.dumps(row) + "\n" for row in rows[len(self._lines) :]]
+        if new or not self._lines:
+            self._lines += new
+            manifest.write(self._metrics, "".join(self._lines))
 
     def checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, or where it is damaged the one before it; None where there is none.

@@ -290,6 +290,7 @@ class Learner:
         }
         if not self.fabric.is_global_zero:
             return result
+        self.run.log(state.rows)  # what lies there may be damaged, where no epoch was left to make
         if (line := at_chance(student, self.loader, row)) is not None:
             _log.warning("%s: %s", self.run.path, line)
         models: dict[str, nn.Module] = {"": state.student}
