@@ -76,6 +76,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(teacher_run: Path, 
     file = tmp_path / "run" / "config.yaml"
     before = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump({n: v for n, v in before.items() if n not in ("freeze", "layer_decay")}))
+    (tmp_path / "run" / "manifest.json").unlink()  # which it did not write either
     assert same(train(teacher_run, tmp_path / "run", weight_decay=0.001), whole)
 
 
@@ -178,3 +179,7 @@ def test_the_probe_to_beat_is_named(teacher_run: Path, tmp_path: Path, caplog: p
     train(teacher_run, tmp_path / "run", epochs=1)
     assert "cnn4 starts from trained weights: AdamW at 0.0005, weight decay 0.05, warm-up of 0.5 epochs" in caplog.text
     assert f"'stkd probe --data digits --teacher cnn4 --teacher-weights {teacher_run} --out DIR'" in caplog.text
+    probe = tmp_path / "probe"
+    stkd.probe(teacher_run, "digits", out=probe, train_images=120, accelerator="cpu")
+    train(probe, tmp_path / "from_probe", epochs=1)
+    assert f"it begins as the probe {probe}, which 'stkd evaluate' scores" in caplog.text

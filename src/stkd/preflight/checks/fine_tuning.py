@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...core.config import DistillConfig, TrainConfig
+from ...runs.probe import is_probe
 from ..finding import Finding
 from ..subject import Subject, checks
 
@@ -18,11 +19,7 @@ def fine_tuning(subject: Subject) -> Iterator[Finding]:
         hint = ""
     elif isinstance(config, TrainConfig):
         starts = config.model if config.pretrained or config.weights else ""
-        weights = "--teacher-pretrained true" if config.pretrained else f"--teacher-weights {config.weights}"
-        hint = (
-            f"; 'stkd probe --data {config.data} --teacher {config.model} {weights} --out DIR' fits a head on its "
-            "features as they are in minutes: end no lower than that"
-        )
+        hint = _hint(config)
     else:
         return
     if not starts:
@@ -33,4 +30,15 @@ def fine_tuning(subject: Subject) -> Iterator[Finding]:
         "note",
         f"{starts} starts from trained weights: {name} at {rate}, weight decay {config.weight_decay:g}, warm-up of "
         f"{config.warmup_epochs:g} epochs{hint}",
+    )
+
+
+def _hint(config: TrainConfig) -> str:
+    """Which accuracy it must not end below."""
+    if config.weights is not None and is_probe(config.weights):
+        return f"; it begins as the probe {config.weights}, which 'stkd evaluate' scores: end no lower than that"
+    weights = "--teacher-pretrained true" if config.pretrained else f"--teacher-weights {config.weights}"
+    return (
+        f"; 'stkd probe --data {config.data} --teacher {config.model} {weights} --out DIR' fits a head on its features "
+        "as they are, in minutes: end no lower than that, and better begin there (--weights DIR)"
     )
