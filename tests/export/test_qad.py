@@ -70,6 +70,7 @@ def test_batch_normalisations_are_folded(run_of: Any) -> None:
         torch.testing.assert_close(module(images), program.module()(images), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_once_and_stays_as_it_is(run_of: Any, stkd: Any) -> None:
     run = run_of("resnet8")
     files = {file: digest_file(file) for file in run.rglob("*") if file.is_file() and file.name != "README.md"}

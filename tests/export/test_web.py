@@ -242,6 +242,10 @@ def test_a_model_that_differs_from_its_contract_is_not_opened(onnx: Any, run_of:
     assert format.open(folder, 1).contract.info.model == "cnn2"
     contract = json.loads((folder / "contract.json").read_text())
     (folder / "contract.json").write_text(json.dumps({**contract, "classes": contract["classes"][::-1]}))
+    with pytest.raises(StkdError, match=r"contract\.json is damaged or was changed"):
+        format.open(folder, 1)
+    for manifest in folder.parent.rglob("manifest.json"):
+        manifest.unlink()
     with pytest.raises(StkdError, match=r"is not that of model\.onnx"):
         format.open(folder, 1)
     (folder / "page.js").unlink()

@@ -73,6 +73,7 @@ def test_a_file_that_takes_pictures_answers_as_the_run(
         assert other["model"][0]["probability"] == pytest.approx(one[role][0]["probability"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_evaluate_says_the_same_of_file_and_run(onnx: Any, run_of: Any, photos: Path, stkd: Any) -> None:
     run = run_of("cnn4")
     file = export_run(run, "onnx", whole_pictures=True).file

@@ -47,6 +47,7 @@ def test_runs_of_the_first_version_keep_their_classes(tmp_path: Path, folders: P
     record = yaml.safe_load(file.read_text())
     new = ("nested", "skip_bad", "crop_pct", "interpolation")
     file.write_text(yaml.safe_dump({name: value for name, value in record.items() if name not in new}))
+    (tmp_path / "run" / "manifest.json").unlink()
     assert open_run(tmp_path / "run").data.classes == NESTED
     stkd.train("cnn2", f"folder:{folders}", epochs=2, **options)
     assert open_run(tmp_path / "run").info.classes == NESTED

@@ -26,6 +26,7 @@ TINY = ["--teacher", "cnn4", "--student", "cnn2", "--batch-size", "8", "--pairs"
 TINY += ["--compile", "none", "--accelerator", "cpu", "--precision", "32", "--teacher-precision", "32"]
 
 
+@pytest.mark.slow
 def test_json_of_the_command(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 0
     learn = Step.learn
@@ -63,6 +64,7 @@ def test_table_of_the_command(stkd: Any) -> None:
     assert "int8 was left out; give --teacher-weights" in answer.out
 
 
+@pytest.mark.slow
 def test_trained_teacher(teacher_run: Path, stkd: Any) -> None:
     flags = [*TINY[2:], "--teacher-weights", str(teacher_run), "--pairs", "1", "--json"]
     answer = stkd("bench", *flags)
@@ -142,6 +144,7 @@ def test_bare_loop_learns(bf16: bool) -> None:
     assert distance(student) < before
 
 
+@pytest.mark.slow
 def test_the_bare_loop_runs_apart_and_says_why_it_ended() -> None:
     data, cpu = random_data(16, 8, 3), torch.device("cpu")
     with bare_loop("cnn4", "cnn2", data, 4, cpu) as rate:

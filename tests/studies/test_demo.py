@@ -14,6 +14,9 @@ from stkd.studies import demo
 LABELS = {"student alone": "alone", "mixup": "mixup", "KD": "KD", "STKD": "STKD"}
 
 
+pytestmark = pytest.mark.slow  # six small trainings
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "run"

@@ -91,7 +91,8 @@ class Step:
             logits = self.world.gathered(logits, len(batch.targets))
             if logits.dtype == torch.float64:
                 batch = replace(batch, images=batch.images.double(), targets=batch.targets.double())
-            named = self._losses(batch, logits, taught)
+            with _one_image_said(batch):
+                named = self._losses(batch, logits, taught)
             total: Tensor = sum(named.values(), start=torch.zeros((), device=fabric.device))
             fabric.backward(total)
         self._average(batch.epoch)
