@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterable
@@ -35,7 +36,12 @@ class RayWorkers:
         before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
-                ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR
+                # without an address Ray waits for a cluster that was once started here, though it may be gone
+                address=os.environ.get("RAY_ADDRESS") or "local",
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
             )
         except (ConnectionError, RuntimeError) as error:
             raise StkdError(f"cannot reach the Ray cluster: {' '.join(str(error).split())}") from None
