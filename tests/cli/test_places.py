@@ -39,13 +39,13 @@ def test_whole_way_in_an_odd_place(tmp_path: Path) -> None:
         (place / "Blumen" / name).mkdir(parents=True)
         for number in range(12):
             pixels = draw.integers(0, 255, (8, 8, 3), np.uint8)
-            Image.fromarray(pixels).save(place / "Blumen" / name / f"Foto {number} ü.png")
+            Image.fromarray(pixels).save(place / "Blumen" / name / f"Bild {number} ü.png")
     stkd(place, "train", "--data", "folder:Blumen", "--model", "cnn4", "--out", "der Lehrer", *SHORT, **PLAIN)
     distil = ["distill", "--data", "folder:Blumen", "--teacher-weights", "der Lehrer", "--student", "cnn2"]
     stkd(place, *distil, "--out", "der Schüler", *SHORT, **PLAIN)
     moved = tmp_path / "verschoben"
     (place / "der Schüler").rename(moved)
-    photo = place / "Blumen" / "Gänseblümchen" / "Foto 1 ü.png"
+    photo = place / "Blumen" / "Gänseblümchen" / "Bild 1 ü.png"
     (row,) = json.loads(stkd(tmp_path, "predict", moved, photo, "--json", **PLAIN))
     assert {one["class"] for one in row["student"]} == {"Gänseblümchen", "Löwen zahn"}
     stkd(place, "evaluate", moved, **PLAIN)
