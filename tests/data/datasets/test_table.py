@@ -15,16 +15,6 @@ from stkd.data import UNLABELLED, open_data
 SaveImage = Callable[..., Path]
 
 
-@pytest.fixture
-def pictures(tmp_path: Path, save_image: SaveImage) -> Path:
-    """A folder for each split and class."""
-    for split, count in {"train": 5, "test": 3}.items():
-        for name in ("cat", "dog"):
-            for k in range(count):
-                save_image(tmp_path / "pictures" / split / name / f"{k}.png", (16, 16))
-    return tmp_path / "pictures"
-
-
 def write(file: Path, *lines: str, header: str = "path,label,split") -> str:
     file.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return f"csv:{file}"
