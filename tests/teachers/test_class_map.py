@@ -10,12 +10,13 @@ import torch
 from timm.data.imagenet_info import ImageNetInfo
 
 from stkd import models
+from stkd.core.config import CheckConfig
 from stkd.core.errors import StkdError
 from stkd.models.files import ModelInfo
 from stkd.models.wordnet import wordnet_ids
 from stkd.teachers import LiveTeacher
 from stkd.teachers.class_map import class_map, read_class_map
-from stkd.teachers.loading import load_teacher
+from stkd.teachers.loading import load_teacher, teacher_of
 
 NUMBERS = tuple(ImageNetInfo().label_names())
 WORDS = tuple(ImageNetInfo().label_descriptions())
@@ -145,3 +146,8 @@ def test_published_weights_and_folders_of_wordnet_ids(tmp_path: Path, monkeypatc
     teacher = load_teacher(f"hf/{folder}", None, data, torch.device("cpu"), pretrained=True, size=32)
     assert teacher.mapping.positions == (283, 0)
     assert teacher.mapping.how == "1 by WordNet id and 1 by name"
+    monkeypatch.chdir(tmp_path)
+    other, device = Path("hf/saved"), torch.device("cpu")
+    given = {"teacher": other.as_posix(), "teacher_pretrained": True, "more_teachers": (other,), "teacher_size": 32}
+    both = teacher_of(CheckConfig(data="digits", **given), data, device)  # type: ignore[arg-type]
+    assert [one.info.model for one in both.teachers] == ["hf/saved", "hf/saved"]  # type: ignore[union-attr]

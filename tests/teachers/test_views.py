@@ -18,19 +18,23 @@ DATA = DataSet(
     *(Split(np.zeros((2, 3, 32, 32), np.uint8), np.arange(2)), None, None, "x"),
 )
 SAME: dict[str, Any] = {"classes": DATA.classes, "size": 32, "mean": DATA.mean, "std": DATA.std}
-STUDENT = "the student 32 x 32 colour pixels, mean 0.5 0.4 0.3, std 0.25"
+STUDENT = "the student 32 x 32 colour pixels (bilinear), mean 0.5 0.4 0.3, std 0.25"
 
 
 @pytest.mark.parametrize(
     ("own", "line"),
     [
         ({}, None),
-        ({"size": 64}, f"sees 64 x 64 colour pixels, mean 0.5 0.4 0.3, std 0.25, {STUDENT}"),
+        (
+            {"size": 64, "interpolation": "bicubic"},
+            f"sees 64 x 64 colour pixels (the student's resized, bicubic), mean 0.5 0.4 0.3, std 0.25, {STUDENT}",
+        ),
         ({"mean": (0.5,) * 3}, f"sees 32 x 32 colour pixels, mean 0.5, std 0.25, {STUDENT}"),
         ({"classes": ("dog", "cat")}, "has 2 classes, the data's 2 by name"),
         (
             {"size": 8, "classes": ("dog", "cat", "emu")},
-            f"sees 8 x 8 colour pixels, mean 0.5 0.4 0.3, std 0.25, {STUDENT}; it has 3 classes, the data's 2 by name",
+            f"sees 8 x 8 colour pixels (the student's resized, bilinear), mean 0.5 0.4 0.3, std 0.25, {STUDENT}; "
+            "it has 3 classes, the data's 2 by name",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,50 @@ def test_layers_of_other_models_are_not_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("preflight")
-def test_the_probe_to_beat_is_named(teacher_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_probe_to_beat_is_fitted_and_named(
+    teacher_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "stkd")
     train(teacher_run, tmp_path / "run", epochs=1)
     assert "cnn4 starts from trained weights: AdamW at 0.0005, weight decay 0.05, warm-up of 0.5 epochs" in caplog.text
-    assert f"'stkd probe --data digits --teacher cnn4 --teacher-weights {teacher_run} --out DIR'" in caplog.text
-    probe = tmp_path / "probe"
-    stkd.probe(teacher_run, "digits", out=probe, train_images=120, accelerator="cpu")
-    train(probe, tmp_path / "from_probe", epochs=1)
-    assert f"it begins as the probe {probe}, which 'stkd evaluate' scores" in caplog.text
+    command = f"'stkd probe --data digits --teacher cnn4 --teacher-weights {teacher_run} --out DIR'"
+    probe = stkd.probe(teacher_run, "digits", out=tmp_path / "probe", train_images=120, accelerator="cpu")
+    right = probe.record["test"]["top1"]
+    found = {"split": "test", "images": 500, "top1": right}
+    assert (
+        f"a head fitted on its features as they are is right on {100 * right:.1f} % of 500 test images" in caplog.text
+    )
+    assert f"better begin with one ({command}, then --weights DIR)" in caplog.text
+    for file, place in (("preflight.json", "facts"), ("result.json", None)):
+        kept = json.loads((tmp_path / "run" / file).read_text())
+        assert (kept[place] if place else kept)["probe"] == found
+    train(tmp_path / "probe", tmp_path / "from_probe", epochs=1)
+    begins = f"it begins as the probe {tmp_path / 'probe'}, right on {100 * right:.1f} % of 500 test images: end no"
+    assert begins in caplog.text
+
+
+@pytest.mark.usefixtures("preflight")
+@pytest.mark.parametrize("begins", ["weights", "probe"])
+def test_one_that_ends_below_its_probe_is_warned_of(
+    begins: str, teacher_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if begins == "probe":
+        stkd.probe(teacher_run, "digits", out=tmp_path / "probe", train_images=120, accelerator="cpu")
+    start = {"probe": tmp_path / "probe", "weights": teacher_run}[begins]
+    train(start, tmp_path / "run", epochs=1, lr=1.0, val_fraction=0.3)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["probe"]["split"] == "val"
+    assert result["val"]["top1"] < result["probe"]["top1"]
+    (line,) = [record.message for record in caplog.records if "the fine-tuned model is right on" in record.message]
+    assert f" % of {result['images']['val']} validation images, " in line
+    own = "the probe that it began as" if begins == "probe" else "a head fitted on the features that it began with"
+    assert f"{own} is right on {100 * result['probe']['top1']:.1f} %" in line
+
+
+@pytest.mark.usefixtures("preflight")
+def test_no_probe_where_none_can_be_fitted(tmp_path: Path) -> None:
+    """A network that ends in a convolution has no features before a classifier."""
+    whole = torch.nn.Sequential(torch.nn.Conv2d(1, 10, 8), torch.nn.Flatten())
+    torch.save(whole.state_dict(), tmp_path / "start.pth")
+    done = stkd.train(whole, "digits", out=tmp_path / "run", weights=tmp_path / "start.pth", **{**SHORT, "epochs": 1})
+    assert "probe" not in done.scores

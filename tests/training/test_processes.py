@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stkd import models
 
@@ -105,11 +107,14 @@ Run = Callable[..., Ended]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plug-in with a student, and a teacher's weights."""
+    """A plug-in with a student, a teacher's weights, and images without labels."""
     path = tmp_path_factory.mktemp("processes")
     (path / "plugin.py").write_text(PLUGIN)
     torch.manual_seed(3)
     torch.save(models.create("cnn2", num_classes=10, in_channels=1).state_dict(), path / "teacher.pth")
+    (path / "more").mkdir()
+    for k in range(20):
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (8, 8), np.uint8)).save(path / "more" / f"{k}.png")
     return path
 
 
@@ -249,8 +254,9 @@ def test_every_launcher_gives_the_weights_of_one_process(
         ("crd:negatives=16,weight=0.1+vid+rkd+ofd+dist", {"real": 0.5, "mix": "mixup", "class-weights": "balanced"}),
         ("ft:weight=1", {"train-images": 63, "optimizer": "adamw"}),
         ("mlkd", {"train-images": 63}),
+        ("stkd", {"freeze": 1, "unlabelled": "more"}),
     ],
-    ids=["float32", "modules", "two-stages", "strong-view"],
+    ids=["float32", "modules", "two-stages", "strong-view", "frozen-unlabelled"],
 )
 def test_every_method_has_the_losses_of_the_whole_batch(
     method: str, options: dict[str, object], folder: Path, request: pytest.FixtureRequest

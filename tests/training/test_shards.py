@@ -1,4 +1,4 @@
-"""Runs on shards: killed and gone on with, they end in the weights of a run on the same images in folders."""
+"""Runs on shards and tables, killed and gone on with: they end as a run on the same images in folders does."""
 
 from __future__ import annotations
 
@@ -72,7 +72,15 @@ def write_parquet(photos: Path, root: Path) -> str:
     return f"parquet:{root}"
 
 
-@pytest.mark.parametrize("write", [write_tars, write_parquet])
+def write_table(photos: Path, root: Path) -> str:
+    root.mkdir()
+    files = sorted(photos.rglob("*.jpg"))
+    rows = [f"{file},{file.parent.name},{file.parent.parent.name}" for file in files]
+    (root / "images.csv").write_text("\n".join(["path,label,split", *rows]) + "\n", encoding="utf-8")
+    return f"csv:{root / 'images.csv'}"
+
+
+@pytest.mark.parametrize("write", [write_tars, write_parquet, write_table])
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "on-disk"])
 def test_killed_and_gone_on_with(
     write: Any, kept: bool, photos: Path, tmp_path: Path, killed_at: Any, monkeypatch: pytest.MonkeyPatch

@@ -120,8 +120,9 @@ def test_it_distils_and_resumes(
 
     whole = weights(tmp_path / "whole")
     if make in ("transformers", "ensemble"):
-        assert "sees 16 x 16 colour pixels, mean 0.485 0.456 0.406, std 0.229 0.224 0.225, the student 8 x 8" in (
-            caplog.text
+        assert (
+            "sees 16 x 16 colour pixels (the student's resized, bilinear), mean 0.485 0.456 0.406, "
+            "std 0.229 0.224 0.225, the student 8 x 8 grey pixels (bilinear), mean" in caplog.text
         )
     with killed_at(6):
         weights(tmp_path / "run")

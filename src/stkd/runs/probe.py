@@ -10,7 +10,7 @@ from ..core.config import TrainConfig, build
 from ..core.errors import StkdError
 from ..core.options import checked
 
-__all__ = ["RECORD", "is_probe", "read_probe"]
+__all__ = ["RECORD", "is_probe", "probe_command", "read_probe"]
 
 RECORD = "probe.json"
 
@@ -33,3 +33,10 @@ def read_probe(folder: Path) -> TrainConfig:
         return build(TrainConfig, checked(TrainConfig, {**options, **named}))
     except (OSError, ValueError, TypeError, KeyError, StkdError):
         raise StkdError(f"{folder / RECORD} is damaged; run 'stkd probe' again") from None
+
+
+def probe_command(config: TrainConfig) -> str:
+    """The command that fits a probe of the model that a training starts from, in quotes."""
+    start = "--teacher-pretrained true" if config.pretrained else f"--teacher-weights {config.weights}"
+    size = f" --image-size {config.image_size}" if config.image_size is not None else ""
+    return f"'stkd probe --data {config.data}{size} --teacher {config.model} {start} --out DIR'"

@@ -259,7 +259,7 @@ def teacher_of(config: DistillConfig, data: DataSet | ModelInfo, device: torch.d
 
 def is_published(path: Path) -> bool:
     """Whether a path is the name of a model with published weights, such as timm/resnet50."""
-    return not path.exists() and path.as_posix().partition("/")[0] in ("timm", "torchvision")
+    return not path.exists() and path.as_posix().partition("/")[0] in ("timm", "torchvision", "hf")
 
 
 def _says_itself(path: Path) -> bool:

@@ -30,7 +30,7 @@ from .base import Teacher
 from .ensemble import Ensemble
 from .live import LiveTeacher, digest_of
 
-__all__ = ["KeptHead", "give_probe", "keep_heads"]
+__all__ = ["KeptHead", "give_probe", "keep_heads", "probe_of", "put_head"]
 
 _log = logging.getLogger(__name__)
 
@@ -84,13 +84,7 @@ def give_probe(
     Raises:
         StkdError: The teacher has no features, or there are no images and no kept head.
     """
-    head, module, info = set(head_names(teacher.module)), teacher.module, teacher.info
-    if not head:
-        raise StkdError(f"--teacher-probe gives a teacher a new head, and {teacher.name} has no linear classifier")
-    model = fingerprint(
-        digest_of(module, without=head), info.channels, info.size, info.mean, info.std, info.interpolation
-    )
-    images = None if isinstance(data, ModelInfo) else fingerprint(data.fingerprint, data.classes, data.mean, data.std)
+    model, images = _digest_of_model(teacher), None if isinstance(data, ModelInfo) else _digest_of_images(data)
     kept = next((one for folder in folders if (one := _read(_file(folder, place))) is not None), None)
     if kept is not None and (kept.model, kept.classes) != (model, data.classes):
         kept = None
@@ -100,14 +94,36 @@ def give_probe(
         if isinstance(data, ModelInfo) or images is None:
             raise StkdError(f"the head that {teacher.name} was given is gone from its run; run the run's command again")
         kept = _fitted(teacher, data, model, images, workers)
-    device = teacher.device
-    square = (data.channels, data.size, data.size)
-    sample = teacher.preprocess(torch.zeros(2, *square, device=device))
-    set_head(module, kept.weight.to(device), kept.bias.to(device), sample)
-    module.requires_grad_(False)
-    teacher.head = kept
+    put_head(teacher, kept, data)
     if isinstance(data, DataSet):
         _log.info("%s: a new head of %d classes, %s", teacher.name, len(data.classes), _words(kept.said))
+
+
+def probe_of(teacher: LiveTeacher, data: DataSet, *, workers: int = 0) -> KeptHead:
+    """A head that is fitted on the training images, or was fitted on the same ones before.
+
+    Args:
+        teacher: On its device; it keeps its own head.
+        data: The data set.
+        workers: Processes that decode images.
+
+    Raises:
+        StkdError: The teacher has no features, or there are no images of a class.
+    """
+    return _fitted(teacher, data, _digest_of_model(teacher), _digest_of_images(data), workers)
+
+
+def put_head(teacher: LiveTeacher, head: KeptHead, data: DataSet | ModelInfo) -> None:
+    """Put a fitted head in the place of a teacher's own.
+
+    Raises:
+        StkdError: The teacher's answers are not those of its last linear layer.
+    """
+    device, module = teacher.device, teacher.module
+    sample = teacher.preprocess(torch.zeros(2, data.channels, data.size, data.size, device=device))
+    set_head(module, head.weight.to(device), head.bias.to(device), sample)
+    module.requires_grad_(False)
+    teacher.head = head
 
 
 def keep_heads(teacher: Teacher | None, folder: Path) -> None:
@@ -118,6 +134,23 @@ def keep_heads(teacher: Teacher | None, folder: Path) -> None:
             said = {"model": kept.model, "data": kept.data, "classes": kept.classes, "said": kept.said}
             tensors = {"weight": kept.weight.contiguous(), "bias": kept.bias.contiguous()}
             manifest.write(_file(folder, place), safetensors.torch.save(tensors, {_KEY: json.dumps(said)}))
+
+
+def _digest_of_model(teacher: LiveTeacher) -> str:
+    """Of a teacher without its head, and of how it sees images.
+
+    Raises:
+        StkdError: It has no linear classifier.
+    """
+    head, info = set(head_names(teacher.module)), teacher.info
+    if not head:
+        raise StkdError(f"--teacher-probe gives a teacher a new head, and {teacher.name} has no linear classifier")
+    weights = digest_of(teacher.module, without=head)
+    return fingerprint(weights, info.channels, info.size, info.mean, info.std, info.interpolation)
+
+
+def _digest_of_images(data: DataSet) -> str:
+    return fingerprint(data.fingerprint, data.classes, data.mean, data.std)
 
 
 def _models(teacher: Teacher | None) -> Sequence[LiveTeacher]:

@@ -21,15 +21,18 @@ def difference(teacher: LiveTeacher, data: DataSet) -> str | None:
     info = teacher.info
     parts = []
     if _pixels(info) != _pixels(data):
-        parts.append(f"sees {_pixels(info)}, the student {_pixels(data)}")
+        resized = "" if info.size == data.size else f"the student's resized, {info.interpolation}"
+        parts.append(f"sees {_pixels(info, resized)}, the student {_pixels(data, data.interpolation)}")
     if info.classes != data.classes:
         parts.append(f"has {len(info.classes):,} classes, the data's {len(data.classes):,} {teacher.mapping.how}")
     return f"the teacher {info.model} {'; it '.join(parts)}" if parts else None
 
 
-def _pixels(seen: DataSet | ModelInfo) -> str:
+def _pixels(seen: DataSet | ModelInfo, how: str = "") -> str:
+    """Size, colour and normalisation of what is seen, with words on how it comes to its size."""
     colour = "grey" if seen.channels == 1 else "colour"
-    return f"{seen.size} x {seen.size} {colour} pixels, mean {_numbers(seen.mean)}, std {_numbers(seen.std)}"
+    size = f"{seen.size} x {seen.size} {colour} pixels{how and f' ({how})'}"
+    return f"{size}, mean {_numbers(seen.mean)}, std {_numbers(seen.std)}"
 
 
 def _numbers(values: Sequence[float]) -> str:

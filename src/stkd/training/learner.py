@@ -19,6 +19,7 @@ from ..evaluation import score
 from ..runs.directory import RunDirectory
 from ..teachers.cached import CachedTeacher
 from .at_chance import at_chance
+from .below_probe import below_probe
 from .choice import Choice
 from .cuda_graph import CapturedStep, CudaGraph, check_capture
 from .meter import Meter
@@ -60,7 +61,7 @@ class Learner:
         config, fabric = student.config, student.fabric
         self.student, self.run, self.fabric, self.config = student, run, fabric, config
         self.data, self.mix, self.loader, self.steps = session.data, session.mix, session.loader, session.loader.steps
-        self.world = session.world
+        self.world, self._probe = session.world, session.facts.get("probe")
         self.stream: AbstractContextManager[object] = nullcontext()
         self.lost: Diverged | None = None
         self._began = self._seconds_before = self._images_per_s = 0.0
@@ -74,8 +75,6 @@ class Learner:
         optimizer = make_optimizer(config, groups or trained, self.lr)
         scheduler = make_schedule(config, optimizer, self.steps)
         self._backbone = Backbone(student.module) if config.freeze else None
-        if self._backbone is not None and fabric.world_size > 1:
-            raise StkdError("--freeze is for one device so far: --devices 1")
         self.model, self.optimizer = fabric.setup(student.fast, optimizer, _reapply_compile=False)
         ema, meter = self._make_ema(student.module), Meter(fabric.device)
         parts = (student.module, student.extras, optimizer, scheduler, ema, meter)
@@ -286,13 +285,15 @@ class Learner:
             "method_options": dataclasses.asdict(student.method),
             "mix": dataclasses.asdict(self.mix),
             "best_on_validation": state.best,
+            **({"probe": self._probe} if self._probe else {}),
             **({"changes": state.changes} if state.changes else {}),
         }
         if not self.fabric.is_global_zero:
             return result
         self.run.log(state.rows)  # what lies there may be damaged, where no epoch was left to make
-        if (line := at_chance(student, self.loader, row)) is not None:
-            _log.warning("%s: %s", self.run.path, line)
+        for line in (at_chance(student, self.loader, row), below_probe(self.config, self._probe, row)):
+            if line is not None:
+                _log.warning("%s: %s", self.run.path, line)
         models: dict[str, nn.Module] = {"": state.student}
         if state.ema is not None:
             result["ema"] = self._scores(state.ema.module)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -79,6 +80,7 @@ class Session:
         teacher: On the device; None if no method uses one.
         students: One a job, on the device, with its initial weights.
         jobs: What was asked for.
+        facts: What the preflight looked at, see `Report`; empty without one.
     """
 
     jobs: Sequence[Job]
@@ -89,6 +91,7 @@ class Session:
     loader: TrainLoader
     teacher: Teacher | None
     students: list[Student] = field(default_factory=list)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def subject(self) -> Subject:

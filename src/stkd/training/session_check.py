@@ -33,6 +33,7 @@ def check_session(session: Session, folders: Sequence[Path], *, notes: bool = Tr
     if fabric.is_global_zero:
         for folder in folders:
             save_report(report, folder, manifest.write)
+    session.facts = report.facts
     refuse(report, mode, str(folders[0] / "preflight.json"))
 
 

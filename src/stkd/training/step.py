@@ -64,6 +64,7 @@ class Step:
         self.student, self.state, self.model, self.optimizer = student, state, model, optimizer
         self.world = world or World(Launch())
         self.first_stage = student.method.first_stage_epochs(student.config.epochs)
+        self._in_part = max(self.first_stage, student.config.freeze)  # epochs that train some of the weights alone
 
     def __call__(self, batch: Batch) -> None:
         """Make the step."""
@@ -106,9 +107,10 @@ class Step:
     def _synchronised(self, epoch: int) -> AbstractContextManager[object]:
         """While this lasts, gradients of the student become those of all processes by themselves.
 
-        But in a first stage, which does not reach all of its weights: DDP would wait for the rest.
+        But where not all of its weights are trained, in a first stage or beside a frozen backbone: DDP would wait for
+        the rest.
         """
-        if self.world.size > 1 and epoch < self.first_stage:
+        if self.world.size > 1 and epoch < self._in_part:
             return self.state.fabric.no_backward_sync(self.model)  # type: ignore[arg-type]
         return nullcontext()
 
@@ -118,7 +120,7 @@ class Step:
             return
         extras = self.student.extras
         parameters = [] if extras is None else list(extras.parameters())
-        if epoch < self.first_stage:
+        if epoch < self._in_part:
             parameters += self.student.module.parameters()
         self.world.average([p.grad for p in parameters if p.grad is not None])
 
