@@ -95,6 +95,10 @@ def test_file_answers_as_the_run_by_stkd_and_by_its_runtime_alone(
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 3])
     answer = stkd("predict", file, images[0])
+    assert (answer.code, answer.out) == (2, "")
+    assert "is not what was written there" in answer.err
+    (file.parent / "manifest.json").unlink()
+    answer = stkd("predict", file, images[0])
     assert answer.code == 2
     assert answer.err.startswith(f"stkd: error: {file} is damaged or no {exporters.get(name).title} file")
     assert answer.err.count("\n") == 1
