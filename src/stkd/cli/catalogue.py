@@ -100,7 +100,8 @@ def _foreign_models() -> list[dict[str, str]]:
     """Models of timm and torchvision, and which published weights there are."""
     import timm
 
-    from ..models.external import AUXILIARY, names
+    from ..models.external import names
+    from ..models.external.torchvision_models import AUXILIARY
 
     tags: dict[str, list[str]] = {}
     for full in timm.list_pretrained():

@@ -98,7 +98,8 @@ def create(
     if source == "simkd":
         return _reused(rest, num_classes, in_channels, image_size, options)
     if source:
-        return external.create(source, rest, num_classes, in_channels, image_size, pretrained, options)
+        spec = external.ModelSpec(rest, num_classes, in_channels, image_size, pretrained, options)
+        return external.create(source, spec)
     if name not in models:
         raise _unknown(name)
     if pretrained:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ..core.config import DistillConfig, TrainConfig
 from ..core.files import write_atomic
 from ..models import models
-from ..models.external import timm_keywords
+from ..models.external.timm_models import size_keywords
 from ..models.files import ModelInfo
 from ..models.names import split_name
 from .description import describe_data, describe_run, describe_splits
@@ -105,7 +105,7 @@ def _timm_call(info: ModelInfo, weights: str) -> str:
         "checkpoint_path": weights,
         "num_classes": len(info.classes),
         **({"in_chans": info.channels} if info.channels != 3 else {}),
-        **timm_keywords(name, info.size),
+        **size_keywords(name, info.size),
         **info.options,
     }
     return f"timm.create_model({', '.join([repr(name), *(f'{key}={value!r}' for key, value in keywords.items())])})"

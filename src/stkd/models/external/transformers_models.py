@@ -13,8 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import StkdError, unknown
-from .heads import head_names
+from ...core.errors import StkdError, unknown
+from ..heads import head_names
+from .spec import ModelSpec
 
 __all__ = [
     "TransformersClassifier",
@@ -81,38 +82,31 @@ def model_and_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[s
     return f"transformers/{kind}", options
 
 
-def build(
-    kind: str,
-    num_classes: int,
-    in_channels: int,
-    image_size: int | None,
-    options: Mapping[str, Any],
-    folder: Path | None = None,
-) -> TransformersClassifier:
+def build(spec: ModelSpec, folder: Path | None = None) -> TransformersClassifier:
     """A classifier, of which no code of elsewhere is run.
 
     Args:
-        kind: Type of its configuration, such as "vit" or "resnet".
-        num_classes: Size of the output.
-        in_channels: Channels of the images.
-        image_size: Side of the images, where the model is made for one size; None takes the configuration's.
-        options: Fields of its configuration.
+        spec: The model; its name is the type of a configuration, such as "vit" or "resnet", its options are fields of
+            the configuration.
         folder: Where its weights are; its head stays new where they are for another number of classes. None leaves all
             weights initial.
 
     Raises:
         StkdError: The library is missing, it knows no such type or field, or the weights do not fit.
     """
+    kind = spec.name
+    if spec.pretrained and folder is None:
+        raise StkdError(f"transformers/{kind} names an architecture; pretrained weights are those of hf/OWNER/NAME")
     _check_type(kind, f"transformers/{kind}")
     from transformers import AutoConfig, AutoModelForImageClassification
 
     known = AutoConfig.for_model(kind)
     fields = {*known.to_dict(), *inspect.signature(type(known)).parameters} - {"kwargs"}
-    for key in options:
+    for key in spec.options:
         if key not in fields or key in _NOT_OPTIONS:
             raise unknown(f"option of transformers/{kind}", key, fields - _NOT_OPTIONS)
-    sized = {"image_size": image_size} if image_size is not None and "image_size" in fields else {}
-    own = {**dict(options), **sized, "num_labels": num_classes, "num_channels": in_channels}
+    sized = {"image_size": spec.image_size} if spec.image_size is not None and "image_size" in fields else {}
+    own = {**spec.options, **sized, "num_labels": spec.num_classes, "num_channels": spec.in_channels}
     config = AutoConfig.for_model(kind, **own)
     if folder is not None:
         return TransformersClassifier(_with_weights(config, folder))
