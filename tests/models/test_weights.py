@@ -154,6 +154,14 @@ class Foreign:
         return os.mkdir, ("ran",)
 
 
+def test_record_names_in_another_encoding(model: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(model.state_dict(), path)
+    path.write_bytes(path.read_bytes().replace(b"model/data.pkl", b"model/dat\xa1.pkl"))
+    with pytest.raises(StkdError, match="damaged"):
+        read_state(path)
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_foreign_objects_are_neither_run_nor_read(
     legacy: bool, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

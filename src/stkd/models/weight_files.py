@@ -120,5 +120,5 @@ def _is_torchscript(path: Path) -> bool:
     """Whether torch.load would take a file for a program; asked of the reader that torch.load itself uses."""
     try:
         return "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records()
-    except RuntimeError:  # no zip archive, or a damaged one
+    except (RuntimeError, UnicodeDecodeError):  # no zip archive, or a damaged one
         return False
