@@ -122,7 +122,8 @@ def _opened(kind: str) -> Callable[[Path], object]:
 
     def read(path: Path) -> object:
         data = stkd.open_data(f"{kind}:{path}", image_size=8)
-        return [split.images[0] for split in (data.train, data.test) if len(split.images)]
+        splits = (data.train, data.val, data.test)
+        return [split.images[0] for split in splits if split is not None and len(split.images)]
 
     return read
 
