@@ -55,3 +55,12 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     broken_off(tmp_path / "a.txt", RuntimeError).write_bytes(b"half")  # as after a kill
     remove_temporaries(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_an_error_names_the_file_that_the_user_knows(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        write_atomic(tmp_path / "nowhere" / "a.txt", "text")
+    assert missing.value.filename == str(tmp_path / "nowhere" / "a.txt")
+    with pytest.raises(OSError, match="room") as full, atomic_file(tmp_path / "a.txt"):
+        raise OSError(28, "no room")
+    assert full.value.filename == str(tmp_path / "a.txt")

@@ -161,7 +161,7 @@ def test_bad_files_give_one_line_with_their_name(tmp_path: Path) -> None:
 def test_missing_file_and_folder_in_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(StkdError, match=r"gone\.jpg cannot be read \(No such file"):
         decode(tmp_path / "gone.jpg", 3)
-    with pytest.raises(StkdError, match="delete or replace it"):
+    with pytest.raises(StkdError, match=r"cannot be read \(Is a directory\); check the file"):
         decode(tmp_path, 3)
     assert pixel_size(tmp_path / "gone.jpg") is None
 

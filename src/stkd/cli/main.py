@@ -8,8 +8,8 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from ..core.accidents import killed_worker, no_memory, of_disk
 from ..core.errors import Ended, Interrupted, StkdError, Terminated, unknown
-from ..core.files import disk_full
 from ..core.options import Parser
 from ..core.processes import said_by, speaks
 from ..core.signals import stopping
@@ -42,8 +42,10 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(_STOPPED, 128 + stop.signum)
     except KeyboardInterrupt:
         return _fail(_STOPPED, 128 + signal.SIGINT)
+    except BrokenPipeError:
+        raise  # nobody reads on
     except OSError as error:
-        return _fail(f"error: {_os_error(error)}", 2)
+        return _fail(f"error: {of_disk(error)}", 2)
     except Exception as error:
         if not speaks():
             return 1
@@ -73,13 +75,6 @@ def _say(message: str, code: int) -> int:
 
 
 _LONGEST = 1000  # letters of a line: names and values in it may be of any length
-
-
-def _os_error(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    if disk_full(error):
-        return f"the disk is full{where}; free some space and run the same command again: the last checkpoint is intact"
-    return f"{error.strerror or error}{where}"
 
 
 def _parser() -> Parser:
@@ -117,10 +112,15 @@ def _dispatch(argv: list[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 0
+    given = args[args.command]
     try:
-        return known[args.command].run(args[args.command])
+        return known[args.command].run(given)
     except SystemExit as end:
         raise StkdError(f"a plug-in or a library called sys.exit({end.code!r}) before {args.command} was done") from end
+    except (MemoryError, OSError, RuntimeError) as error:
+        if line := no_memory(error, vars(given)) or killed_worker(error):
+            raise StkdError(line) from error
+        raise
 
 
 def console() -> None:

@@ -37,8 +37,10 @@ def atomic_file(path: Path, ready: Callable[[Path], object] | None = None) -> It
         if ready is not None:
             ready(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a name that the user knows
         raise
 
 

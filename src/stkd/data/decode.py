@@ -8,6 +8,7 @@ Pillow reads everything. Ordinary colour JPEGs go through simplejpeg where that 
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,11 +75,12 @@ class BrokenImage(StkdError):
 
     Attributes:
         reason: What is wrong with it, in words that follow its name.
+        lasting: Whether it lies in the file, and not in the disk or in the memory that was left.
     """
 
-    def __init__(self, source: ImageSource, reason: str, advice: str) -> None:
+    def __init__(self, source: ImageSource, reason: str, advice: str, *, lasting: bool = True) -> None:
         super().__init__(f"{_name(source)} {reason}; {advice}")
-        self.reason = reason
+        self.reason, self.lasting = reason, lasting
 
 
 @dataclass(frozen=True)
@@ -214,15 +216,18 @@ def _one_line(source: ImageSource) -> Iterator[None]:
     """Turn every error about a file into one line."""
     try:
         yield
-    except (FileNotFoundError, PermissionError) as error:
-        reason = f"cannot be read ({error.strerror})"
-        raise BrokenImage(source, reason, "check the file and its permissions") from None
+    except MemoryError:
+        reason, advice = "cannot be decoded, no memory is left", "scale it down, or take fewer --workers"
+        raise BrokenImage(source, reason, advice, lasting=False) from None
     except Image.DecompressionBombError:
         raise BrokenImage(source, "has too many pixels for one image", "scale it down or remove it") from None
     except UnidentifiedImageError:
         reason = "is broken or no image (its format is not known)"
         raise BrokenImage(source, reason, "delete or replace it") from None
     except Exception as error:  # Pillow's readers raise nearly anything on broken files
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # said by the system, not by Pillow
+            reason = f"cannot be read ({error.strerror})"
+            raise BrokenImage(source, reason, "check the file and its permissions", lasting=False) from None
         said = " ".join(str(error).split()).replace(repr(_name(source)), "it") or type(error).__name__
         raise BrokenImage(source, f"is broken or no image ({said})", "delete or replace it") from None
 

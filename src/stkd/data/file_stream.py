@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from ..core.accidents import killed_worker
 from ..core.errors import StkdError
 from .apply_operations import apply_operations
 from .augment import resized_boxes, shifted
@@ -230,8 +231,12 @@ def _empty(count: int, files: ImageFiles) -> Tensor:
 
 
 def _loaded(dataset: Dataset[Any], items: Any, workers: int, pin: bool) -> Iterator[Any]:
-    """Items of a data set, made ahead by worker processes."""
-    return iter(
+    """Items of a data set, made ahead by worker processes.
+
+    Raises:
+        StkdError: One of these was killed.
+    """
+    made = iter(
         DataLoader(
             dataset,
             batch_size=None,
@@ -242,3 +247,13 @@ def _loaded(dataset: Dataset[Any], items: Any, workers: int, pin: bool) -> Itera
             prefetch_factor=2 if workers else None,
         )
     )
+    return _made(made)
+
+
+def _made(items: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from items
+    except RuntimeError as error:
+        if (line := killed_worker(error)) is None:
+            raise
+        raise StkdError(line) from error

@@ -109,6 +109,8 @@ def _read_pickle(path: Path) -> object:
             f"{path} holds more than tensors: it would run {error.name} when it is unpickled, which was not done; "
             "do not trust it, or re-save it where it comes from with torch.save(model.state_dict(), ...)"
         ) from error
+    except MemoryError:
+        raise
     # Damaged bytes make torch's readers fail in many ways.
     except Exception as error:
         raise StkdError(

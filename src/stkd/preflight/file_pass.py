@@ -7,16 +7,16 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from ..core.errors import StkdError
-from ..data.decode import open_image
+from ..data.decode import BrokenImage, open_image
 from ..data.decoded_cache import cache_folder
 from ..data.members import Member
 
@@ -72,9 +72,9 @@ def pass_over(
         seconds: Stop early if all would take longer; None never does.
     """
     seen = FilesSeen()
-    with closing(_database()) as database:
+    with closing(_Kept(root)) as kept:
         todo = []
-        known = _known(database, root)
+        known = kept.known()
         for name, file in files.items():
             stamp = _stamp(file)
             if stamp is not None and name in known and known[name][0] == stamp:
@@ -84,11 +84,12 @@ def pass_over(
         began, done = time.monotonic(), 0
         while done < len(todo):
             chunk = todo[done : done + (_CHUNK if done else _FIRST)]
-            for (name, stamp), result in zip(chunk, _look([files[name] for name, _ in chunk], describe), strict=True):
+            looked = _look([files[name] for name, _ in chunk], describe)
+            for (name, stamp), (result, lasting) in zip(chunk, looked, strict=True):
                 _take(seen, name, result)
-                if stamp is not None:
-                    _keep(database, root, name, stamp, result)
-            database.commit()
+                if stamp is not None and lasting:
+                    kept.add(name, stamp, result)
+            kept.commit()
             done += len(chunk)
             rest = (len(todo) - done) * (time.monotonic() - began) / done
             if seconds is not None and time.monotonic() - began + rest > seconds:
@@ -101,14 +102,18 @@ Result = str | Described
 """Why a file is broken, or what it looks like."""
 
 
-def _look(files: Sequence[Path | Member], describe: Callable[[NDArray[np.uint8]], Described]) -> Iterator[Result]:
-    def one(file: Path | Member) -> Result:
+def _look(
+    files: Sequence[Path | Member], describe: Callable[[NDArray[np.uint8]], Described]
+) -> Iterator[tuple[Result, bool]]:
+    """What is found of each file, and whether it lies in the file."""
+
+    def one(file: Path | Member) -> tuple[Result, bool]:
         try:
             image = open_image(file)
             pixels = image.pixels(3, min(image.height, image.width) / _SIDE)
-        except StkdError as error:
-            return str(error)
-        return describe(pixels.numpy())
+        except BrokenImage as error:
+            return str(error), error.lasting
+        return describe(pixels.numpy()), True
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         yield from pool.map(one, files)
@@ -129,35 +134,69 @@ def _stamp(file: Path | Member) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _database() -> sqlite3.Connection:
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(cache_folder() / "files.sqlite", timeout=60)
-        database.execute(_TABLE)
-    except (OSError, sqlite3.Error) as error:
-        _log.warning("what is seen of the files is not kept (%s: %s); set STKD_CACHE", cache_folder(), error)
-        database = sqlite3.connect(":memory:")
-        database.execute(_TABLE)
-    return database
+class _Kept:
+    """What was seen of the files of a data set; where the database cannot be used, a warning says so, once.
 
+    Args:
+        root: Folder of the data set.
+    """
 
-def _known(database: sqlite3.Connection, root: Path) -> dict[str, tuple[tuple[int, int], Result]]:
-    rows = database.execute(
-        "select name, size, mtime_ns, problem, exact, look from files where root = ?", (str(root.resolve()),)
-    )
-    return {
-        name: ((size, time_ns), problem if problem is not None else (_number(exact), _number(look)))
-        for name, size, time_ns, problem, exact, look in rows
-    }
+    def __init__(self, root: Path) -> None:
+        self._root, self._file = str(root.resolve()), cache_folder() / "files.sqlite"
+        self._database: sqlite3.Connection | None = None
+        with self._may_fail():
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._file, timeout=60)
+            self._database.execute(_TABLE)
 
+    def close(self) -> None:
+        """Let go of the database."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
-def _keep(database: sqlite3.Connection, root: Path, name: str, stamp: tuple[int, int], result: Result) -> None:
-    problem = result if isinstance(result, str) else None
-    numbers = (None, None) if isinstance(result, str) else tuple(n.to_bytes(8, "little") for n in result)
-    database.execute(
-        "insert or replace into files values (?, ?, ?, ?, ?, ?, ?)",
-        (str(root.resolve()), name, *stamp, problem, *numbers),
-    )
+    def known(self) -> dict[str, tuple[tuple[int, int], Result]]:
+        """Stamp and result of each file that was seen."""
+        rows: list[Any] = []
+        with self._may_fail():
+            if self._database is not None:
+                select = "select name, size, mtime_ns, problem, exact, look from files where root = ?"
+                rows = self._database.execute(select, (self._root,)).fetchall()
+        return {
+            name: ((size, time_ns), problem if problem is not None else (_number(exact), _number(look)))
+            for name, size, time_ns, problem, exact, look in rows
+            if problem is not None or (isinstance(exact, bytes) and isinstance(look, bytes))
+        }
+
+    def add(self, name: str, stamp: tuple[int, int], result: Result) -> None:
+        """Note what was seen of a file."""
+        problem = result if isinstance(result, str) else None
+        numbers = (None, None) if isinstance(result, str) else tuple(n.to_bytes(8, "little") for n in result)
+        with self._may_fail():
+            if self._database is not None:
+                row = (self._root, name, *stamp, problem, *numbers)
+                self._database.execute("insert or replace into files values (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def commit(self) -> None:
+        """Have what was noted on the disk."""
+        with self._may_fail():
+            if self._database is not None:
+                self._database.commit()
+
+    @contextmanager
+    def _may_fail(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.OperationalError) as error:
+            _log.warning("what is seen of the files is not kept (%s: %s); set STKD_CACHE", self._file.parent, error)
+            self.close()
+        except sqlite3.DatabaseError:
+            _log.warning(
+                "%s is damaged; what was seen of the files is forgotten, and the next run keeps it", self._file
+            )
+            self.close()
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
 
 
 def _number(blob: bytes) -> int:

@@ -364,6 +364,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of a run's metrics.jsonl, one an epoch.
 
     Raises:
+        OSError: It cannot be read.
         Damaged: It is missing or damaged.
         StkdError: The manifest beside it is.
     """
@@ -372,14 +373,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in manifest.read(file).decode().splitlines()]
         if not rows or not all(isinstance(row, dict) and "epoch" in row for row in rows):
             raise ValueError
-    except (OSError, ValueError, RecursionError, Damaged):
+    except (FileNotFoundError, ValueError, RecursionError, Damaged):
         raise Damaged(f"{file} is missing or damaged; run the run's command again") from None
     return rows
 
 
 def _read_object(file: Path) -> dict[str, Any] | None:
+    """What a record holds; None where it is missing or damaged, which a disk that fails does not make it."""
     try:
         content = json.loads(manifest.read(file))
-    except (OSError, ValueError, RecursionError, Damaged):
+    except (FileNotFoundError, ValueError, RecursionError, Damaged):
         return None
     return content if isinstance(content, dict) else None

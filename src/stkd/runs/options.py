@@ -158,11 +158,12 @@ def read_options(file: Path) -> dict[str, Any]:
 
     Raises:
         StkdError: It is missing or damaged.
+        OSError: It cannot be read.
     """
     try:
         manifest.check(file)
         options = read_yaml(file)
-    except (yaml.YAMLError, OSError):
+    except (yaml.YAMLError, FileNotFoundError):
         options = None
     if not isinstance(options, dict):
         what = "damaged" if file.exists() else "missing"

@@ -30,10 +30,10 @@ def replaced_together(folder: Path) -> Iterator[Path]:
         yield writing
         read_again = [file for file in writing.iterdir() if file.name != "README.md"]
         manifest.announce(folder, {file.name: digest_file(file) for file in read_again})
+        writing.rename(folder / _READY)
     except BaseException:
         shutil.rmtree(writing, ignore_errors=True)
         raise
-    writing.rename(folder / _READY)
     complete_replacement(folder)
 
 

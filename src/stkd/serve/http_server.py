@@ -6,12 +6,17 @@ import errno
 import ipaddress
 import logging
 import os
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import uvicorn
 
 from ..core.errors import StkdError
+from ..core.signals import stopping
 from .http_connection import Connection
 from .http_guard import Guard
 
@@ -71,7 +76,7 @@ def _in_url(host: str) -> str:
 
 
 def make_server(app: Guard) -> uvicorn.Server:
-    """A server for an application; `server.run(sockets=[listening])` serves until SIGINT or SIGTERM.
+    """A server for an application; `server.run(sockets=[listening])` serves until a signal asks it to stop.
 
     The signal is raised again once all requests that have begun are answered.
     """
@@ -90,4 +95,22 @@ def make_server(app: Guard) -> uvicorn.Server:
         proxy_headers=False,
         timeout_graceful_shutdown=int(app.limits.seconds),
     )
-    return uvicorn.Server(config)
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which takes the signals of schedulers as it takes SIGTERM."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+            yield
+            return
+        others = [number for number in stopping() if number not in (signal.SIGINT, signal.SIGTERM)]
+        with super().capture_signals():
+            before = {number: signal.signal(number, self.handle_exit) for number in others}
+            try:
+                yield
+            finally:  # then uvicorn raises what it took once more
+                for number, handler in before.items():
+                    signal.signal(number, handler)
