@@ -14,10 +14,13 @@ from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
 
+from stkd import load, train
 from stkd.core.config import CacheConfig, DistillConfig, TrainConfig
+from stkd.core.errors import StkdError
+from stkd.data import open_data
 from stkd.data.selection import data_of
-from stkd.models import hub
-from stkd.models.files import load_model, read_info
+from stkd.models import create, hub
+from stkd.models.files import ModelInfo, load_model, read_info, save_model
 from stkd.runs.evaluation import read_evaluation
 from stkd.runs.finished_run import open_run
 from stkd.runs.prediction import predict_images
@@ -71,6 +74,49 @@ def test_only_where_it_is_the_models_and_nobody_says_otherwise(photos: Path, pic
     assert view(CacheConfig(data=spec, out=Path("run"), teacher=NAME, teacher_pretrained=True)) == plain
 
 
+def test_normalised_as_the_weights_were(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "stkd")
+    spec = f"folder:{photos}"
+    cfg, plain = timm.get_pretrained_cfg("test_resnet.r160_in1k"), open_data(spec)
+    assert data_of(trains(spec)).mean == cfg.mean != plain.mean
+    assert data_of(trains(spec)).std == cfg.std
+    assert "images are normalised as the weights expect it, mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (else: --" in caplog.text
+    assert data_of(trains(spec, norm="data")).mean == pytest.approx(plain.mean, abs=0.01)  # of smaller squares
+    assert data_of(trains(spec, pretrained=False)).mean == plain.mean
+    assert data_of(trains(spec, pretrained=False, norm="inception")).std == (0.5,) * 3
+    assert data_of(trains("digits")).mean == open_data("digits").mean  # of one channel
+    own = ModelInfo("cnn2", ("cat", "dog"), 3, 32, (0.1, 0.2, 0.3), (0.7,) * 3)
+    save_model(create("cnn2", num_classes=2), tmp_path / "x.safetensors", own)
+    assert data_of(trains(spec, pretrained=False, weights=tmp_path / "x.safetensors")).mean == own.mean
+    start = {"data": spec, "out": Path("run"), "student": "cnn2", "student_weights": tmp_path / "x.safetensors"}
+    assert data_of(DistillConfig(**start)).std == own.std
+    assert data_of(DistillConfig(**start, teacher=NAME, teacher_pretrained=True)).std == own.std
+    torch.save(create("cnn2", num_classes=2).state_dict(), tmp_path / "x.pth")
+    assert data_of(trains(spec, pretrained=False, weights=tmp_path / "x.pth")).mean == plain.mean
+
+
+@pytest.mark.parametrize(
+    ("data", "norm", "words"),
+    [
+        ("digits", "imagenet", "--norm imagenet is for 3 channels, digits has 1"),
+        ("digits", "imagnet", "unknown normalisation 'imagnet'; did you mean imagenet"),
+    ],
+)
+def test_normalisations_that_do_not_fit(data: str, norm: str, words: str) -> None:
+    with pytest.raises(StkdError, match=words):
+        data_of(trains(data, norm=norm))
+
+
+def test_images_that_a_program_holds_are_normalised_alike(tmp_path: Path) -> None:
+    start = ModelInfo("cnn2", ("0", "1"), 1, 8, (0.25,), (0.5,))
+    save_model(create("cnn2", num_classes=2, in_channels=1), tmp_path / "x.safetensors", start)
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    options: dict[str, Any] = {"epochs": 1, "accelerator": "cpu", "weights": tmp_path / "x.safetensors"}
+    for norm, expected in ((None, (0.25,)), ("data", (pytest.approx(images.mean() / 255, abs=0.05),))):
+        train("cnn2", (images, np.arange(20) % 2), out=tmp_path / f"{norm}", norm=norm, **options)
+        assert load(tmp_path / f"{norm}")[1].mean == expected
+
+
 def test_students_of_one_pass_share_their_images() -> None:
     common = {"data": "digits", "out": Path("runs")}
     pretrained = {"student": NAME, "student_pretrained": True}
@@ -78,6 +124,10 @@ def test_students_of_one_pass_share_their_images() -> None:
     assert {config.crop_pct for config in alike.values()} == {None}
     mixed = configs_of(common, {"a": pretrained, "b": {"student": "cnn2"}})
     assert {(config.crop_pct, config.interpolation) for config in mixed.values()} == {(1.0, "bilinear")}
+    assert {config.norm for config in alike.values()} == {None}
+    assert {config.norm for config in mixed.values()} == {"data"}
+    asked = configs_of({**common, "norm": "imagenet"}, {"a": pretrained, "b": {"student": "cnn2"}})
+    assert {config.norm for config in asked.values()} == {"imagenet"}
     given = configs_of({**common, "crop_pct": 0.9}, {"a": pretrained, "b": {"student": "cnn2"}})
     assert {config.crop_pct for config in given.values()} == {0.9}
 

@@ -22,9 +22,10 @@ from stkd.losses.vid import VIDRegressor
 from stkd.methods import View, parse
 from stkd.mixing import Mix, draw
 from stkd.models.files import ModelInfo
+from stkd.models.normalisations import normalisation
 from stkd.models.taps import Taps, norm_before
 from stkd.teachers import LiveTeacher
-from stkd.teachers.normalisations import NORMALISATIONS, normalisation_of
+from stkd.teachers.normalisations import normalisation_of
 from stkd.training.features import attach
 
 STUDENT, TEACHER = torch.randn(2, 8, 10, generator=torch.Generator().manual_seed(0)).unbind()
@@ -159,7 +160,7 @@ def config(**options: Any) -> DistillConfig:
 
 
 def test_normalisation_by_name() -> None:
-    assert normalisation_of(config(teacher_norm="crd-cifar100")) == NORMALISATIONS["crd-cifar100"]
+    assert normalisation_of(config(teacher_norm="crd-cifar100")) == normalisation("crd-cifar100")
     assert normalisation_of(config(teacher_mean=(0.5,))) == ((0.5,), None)
     with pytest.raises(StkdError, match="did you mean crd-cifar100"):
         normalisation_of(config(teacher_norm="crd-cifar10"))

@@ -17,6 +17,7 @@ from stkd import models
 from stkd.core.config import CheckConfig, DistillConfig, TrainConfig, build
 from stkd.core.errors import StkdError
 from stkd.data import open_data
+from stkd.models.files import ModelInfo, save_model
 from stkd.training.optim import make_optimizer, make_schedule
 from stkd.training.parameter_groups import layered
 from stkd.training.trainer import Learner
@@ -79,6 +80,20 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(teacher_run: Path, 
     file.write_text(yaml.safe_dump({n: v for n, v in before.items() if n not in ("freeze", "layer_decay")}))
     (tmp_path / "run" / "manifest.json").unlink()  # which it did not write either
     assert same(train(teacher_run, tmp_path / "run", weight_decay=0.001), whole)
+
+
+def test_a_run_of_before_there_was_norm_keeps_its_normalisation(tmp_path: Path, killed_at: Any) -> None:
+    start = ModelInfo("cnn4", tuple("0123456789"), 1, 8, (0.1,), (0.7,))
+    save_model(models.create("cnn4", num_classes=10, in_channels=1), tmp_path / "x.safetensors", start)
+    whole = train(tmp_path / "x.safetensors", tmp_path / "whole", norm="data")
+    with killed_at(6):
+        train(tmp_path / "x.safetensors", tmp_path / "run", norm="data")
+    file = tmp_path / "run" / "config.yaml"
+    file.write_text(yaml.safe_dump({n: v for n, v in yaml.safe_load(file.read_text()).items() if n != "norm"}))
+    (tmp_path / "run" / "manifest.json").unlink()
+    assert same(train(tmp_path / "x.safetensors", tmp_path / "run"), whole)
+    assert not same(train(tmp_path / "x.safetensors", tmp_path / "new"), whole)
+    assert stkd.load(tmp_path / "new")[1].mean == (0.1,)
 
 
 def test_a_frozen_start(teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,9 @@ class DataOptions:
     image_size: int | None = _opt(None, "side in pixels to bring images to (folders: 224 if not given)")
     crop_pct: float | None = _opt(None, "share of the shorter side that evaluation sees (default: all of it)")
     interpolation: Literal["bilinear", "bicubic"] | None = _opt(None, "how evaluation resizes (default: bilinear)")
+    norm: str | None = _opt(
+        None, "normalisation: data, imagenet, inception, ... (default: that of the weights it starts from, else data)"
+    )
     nested: bool = _opt(False, "folders inside a class folder are classes of their own")
     val_fraction: float = _opt(0.0, "share of the training images held out for validation")
     train_images: int | None = _opt(None, "train on this many images only, the same share of each class")
@@ -376,7 +379,7 @@ def fine_tuning(config: type[RunConfig], options: Mapping[str, Any]) -> dict[str
     return {name: value for name, value in _FINE_TUNING.items() if name not in given}
 
 
-_BEFORE = {"drop_last": True, "nested": True}
+_BEFORE = {"drop_last": True, "nested": True, "norm": "data"}
 """What was done before there was an option, where that is not the option's default."""
 
 

@@ -162,6 +162,7 @@ _METAVAR = {
     "teacher_mean": "[X,...]",
     "teacher_std": "[X,...]",
     "teacher_norm": "NAME",
+    "norm": "NAME",
 }
 
 

@@ -80,7 +80,7 @@ def data_seen_by(info: ModelInfo, config: TrainConfig | DistillConfig) -> DataSe
     Raises:
         StkdError: It cannot be read.
     """
-    return data_of(dataclasses.replace(config, crop_pct=info.crop_pct, interpolation=info.interpolation))
+    return data_of(dataclasses.replace(config, crop_pct=info.crop_pct, interpolation=info.interpolation, norm="data"))
 
 
 def open_run(

@@ -151,7 +151,7 @@ def _difference(name: str, made: Header, asked: Header) -> tuple[str, str]:
         one, other = (f"the teacher {h.teacher_name or 'without a name'}" for h in (made, asked))
         return one, "it has other weights, classes or normalisation" if one == other else f"it is {other}"
     if name == "normalisation":
-        return f"the normalisation {_mean_std(before)}", f"it is {_mean_std(now)}"
+        return f"the normalisation {_mean_std(before)}", f"it is {_mean_std(now)} (--norm)"
     if name == "augmentation":
         return f"{_AUGMENTATIONS.get(str(before), before)} (augmentation)", f"it is {_AUGMENTATIONS.get(str(now), now)}"
     if name == "top_k":

@@ -67,8 +67,11 @@ def configs_of(common: Mapping[str, Any], students: Mapping[str, Mapping[str, An
                 raise unknown("option", option, _OWN)
         options = {**common, **own, "out": Path(common["out"]) / name, "data_seed": data_seed}
         configs[name] = build(DistillConfig, checked(DistillConfig, options))
-    starts = {config.student if config.student_pretrained else None for config in configs.values()}
-    if len(starts) > 1 and not any(common.get(name) for name in ("crop_pct", "interpolation")):
+    published = {config.student if config.student_pretrained else None for config in configs.values()}
+    if len(published) > 1 and not any(common.get(name) for name in ("crop_pct", "interpolation")):
         # they share the images of evaluation, which are then not those of one student's published weights
-        return {n: dataclasses.replace(c, crop_pct=1.0, interpolation="bilinear") for n, c in configs.items()}
+        configs = {n: dataclasses.replace(c, crop_pct=1.0, interpolation="bilinear") for n, c in configs.items()}
+    starts = {(config.student_pretrained and config.student, config.student_weights) for config in configs.values()}
+    if len(starts) > 1 and common.get("norm") is None:
+        configs = {n: dataclasses.replace(c, norm="data") for n, c in configs.items()}
     return configs

@@ -20,7 +20,7 @@ from ..core.world import World
 from ..data import DataSet
 from ..data.loader import TrainLoader
 from ..data.samples import make_loader
-from ..data.selection import data_of
+from ..data.selection import data_of, normalised
 from ..data.unlabelled import with_unlabelled
 from ..methods import Method
 from ..methods.selection import method_of, mix_of
@@ -154,7 +154,7 @@ def open_session(
     mix = common_mix(jobs)
     world, fabric = meet_others(config), make_fabric(config)
     with world.first_before_others():  # what it decodes, they find decoded
-        data = data or data_of(config)
+        data = data_of(config) if data is None else normalised(config, data)
         if isinstance(config, DistillConfig) and config.unlabelled is not None:
             data = _beside(config, config.unlabelled, data, methods)
     rows = mix.rows(min(config.batch_size, len(data.train)))
@@ -204,11 +204,12 @@ def common_mix(jobs: Sequence[Job]) -> Mix:
     """
     first = jobs[0].config
     for job in jobs:
-        if job.config.drop_last != first.drop_last:
-            raise StkdError(
-                f"{first.out.name} and {job.config.out.name} would see other batches, since one of them was begun by "
-                "an earlier version; give --drop-last true"
-            )
+        for name, mend in (("drop_last", "--drop-last true"), ("norm", "--norm data")):
+            if getattr(job.config, name) != getattr(first, name):
+                raise StkdError(
+                    f"{first.out.name} and {job.config.out.name} would see other batches, since one of them was begun "
+                    f"by an earlier version; give {mend}"
+                )
     mixes = [mix_of(job.config, job.method) for job in jobs]
     for job, mix in zip(jobs, mixes, strict=True):
         if mix != mixes[0]:
