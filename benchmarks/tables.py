@@ -266,14 +266,41 @@ def shards(result: dict[str, Any]) -> str:
     for size, forms in result["sets"].items():
         for form, own in forms.items():
             where = "kept as squares" if own["kept"] else "decoded when wanted"
-            numbers = [own[name] for name in ("mb_on_disk", "mb_in_the_cache", "mb_peak")]
+            numbers = [f"{own[name]:,}" for name in ("mb_on_disk", "mb_in_the_cache", "mb_peak")]
+            if own["mb_peak_of_a_worker"] is not None:
+                numbers[-1] += f", a worker {own['mb_peak_of_a_worker']:,}"
             speed = own["images_per_s"] / forms["folder"]["images_per_s"]
-            cells = " | ".join([*(f"{number:,}" for number in numbers), f"{speed:.2f}"])
+            cells = " | ".join([*numbers, f"{speed:.2f}"])
             lines.append(f"| {form}, {size}, {where} | {cells} |")
     first = next(iter(result["sets"].values()))["folder"]
     said = (
         f"Opening the set and an epoch of {first['images']:,} JPEGs, without a training; of the peak "
         f"{first['mb_before']} MB are there after the imports. A busy machine: the speeds are rough."
+    )
+    return "\n".join([*lines, "", said])
+
+
+def suggest(result: dict[str, Any]) -> str:
+    """What was asked; rows are the proposed students, or the nearest one, and the teacher."""
+    teacher = result["teacher"]["model"].removeprefix("timm/")
+    limit, photos = f"{result['limits']['latency_ms']:g} ms", f"photos of {result['size']} pixels"
+    shown = result["proposed"] or [result["nearest"]]
+    lines = [
+        f"For {result['classes']} kinds of flowers, {photos}, {limit} and {teacher} as teacher:",
+        "",
+        f"| student | {result['benchmark']} (%) | parameters (M) | MB | MACs (M) | ms, one image | middle half |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for one in [*shown, result["teacher"]]:
+        name = one["model"].removeprefix("timm/")
+        low, high = one["latency_spread_ms"]
+        cells = f"{one['params'] / 1e6:.2f} | {one['file_bytes'] / 1e6:.2f} | {one['macs'] / 1e6:.1f}"
+        times = f"{one['latency_ms']:.2f} | {low:.2f} to {high:.2f}"
+        known = f"{one['accuracy']:.1f}" if one["accuracy"] is not None else ""
+        lines.append(f"| {f'*teacher, {name}*' if one is result['teacher'] else name} | {known} | {cells} | {times} |")
+    machine, number = result["environment"], len(result["candidates"])
+    said = (
+        f"Of {number} candidates; {machine['cpu']}, threads: {result['threads']}, torch {machine['versions']['torch']}."
     )
     return "\n".join([*lines, "", said])
 
@@ -348,6 +375,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "serve_load": serve_load,
     "startup": startup,
     "scale": scale,
+    "suggest": suggest,
     **{f"ablate_{name}": ablation for name in ABLATIONS},
 }
 
