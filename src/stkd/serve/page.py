@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ except ImportError:
 
 from .bars import STYLE, bars, problem
 from .explorer import Explorer
+from .page_guard import PageGuard
 from .uploads import LARGEST, own_cache, uploaded
 
 __all__ = ["build", "serve"]
@@ -59,6 +61,30 @@ def _without_downloads(page: Any) -> None:
 
     for block in page.blocks.values():
         block.async_move_resource_to_block_cache = guarded(block.async_move_resource_to_block_cache)
+
+
+def _without_tracebacks(page: Any) -> None:
+    """Answer a request whose values the page cannot have sent in one line, which the terminal is spared."""
+    read = page.preprocess_data
+
+    def sensible(block: Any, value: Any) -> bool:
+        if value is None:
+            return not isinstance(block, gr.Radio)
+        return not isinstance(value, float) or math.isfinite(value)
+
+    async def checked(function: Any, *args: Any, **options: Any) -> Any:
+        try:
+            values = await read(function, *args, **options)
+            if not all(map(sensible, function.inputs, values)):
+                raise ValueError
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception:
+            raise gr.Error("these are no values of this page", print_exception=False) from None
+        return values
+
+    page.preprocess_data = checked
 
 
 def build(explorer: Explorer, title: str) -> Any:
@@ -160,6 +186,7 @@ def build(explorer: Explorer, title: str) -> Any:
             **quiet,
         )
     _without_downloads(page)
+    _without_tracebacks(page)
     return page
 
 
@@ -191,7 +218,12 @@ def serve(explorer: Explorer, title: str, port: int | None = None) -> tuple[Any,
             theme=theme,
             css=STYLE,
             max_file_size=LARGEST,
-            app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)]},
+            app_kwargs={
+                "middleware": [
+                    Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False),
+                    Middleware(PageGuard),
+                ]
+            },
             state_session_capacity=50,
             footer_links=[],
             run_history=False,

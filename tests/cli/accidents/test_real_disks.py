@@ -1,4 +1,4 @@
-"""A small disk that is full, and one that can only be read, in a mount namespace of its own: root may write anywhere."""
+"""A small disk that is full, and one that can only be read, in a mount namespace: root may write anywhere."""
 
 from __future__ import annotations
 
