@@ -57,9 +57,9 @@ fuzz: $(INSTALLED)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python benchmarks/fuzz.py --result results/fuzz.json
 
-# Every file that is read again, cut and with one flipped bit at 200 places
+# Processes that are killed or stopped at every kind of write; every file that is read again, cut and with a flipped bit
 faults: $(INSTALLED)
-	rm -rf runs/faults
+	rm -rf runs/faults results/faults.json
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faults.py --work runs/faults --result results/faults.json
 
 # A wheel and an sdist in dist/, and a student from the wheel in an environment of its own

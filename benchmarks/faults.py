@@ -1,256 +1,102 @@
-"""What becomes of damage: every file that is read again, cut and with one flipped bit at many places.
+"""What becomes of accidents: processes that are killed or stopped while they write, and files that are damaged.
 
-    OMP_NUM_THREADS=1 python benchmarks/faults.py --places 200 --work DIR --result results/faults.json
+    OMP_NUM_THREADS=1 python benchmarks/faults.py --work DIR --result results/faults.json
 
-A teacher, a student, a cache, an export, a tuning study and decoded images are made of digits and small pictures. Then
-each of their files is damaged in a copy, and what reads it is called. A fault is
+A command whose process was ended is given again. Then
 
-- refused: one line and exit code 2;
-- mended: the same answer as without it, after a line or none;
-- left out: an answer without what the file says, after a line that names it;
-- silent: another answer and no word of it;
-- traceback: anything else.
+- equal: weights, metrics and pages are those of a command that nothing happened to, and nothing else lies there;
+- refused: it says in one line what to do, with exit code 2;
+- lost: anything else, such as a traceback, a file that is left over, or a signal that is not answered by one line and
+  the exit code 128 + N;
+- silent: it ends with other weights, metrics or pages.
 
-About an hour on one core.
+`faults_damage.py` says what is damaged and what these words mean there. Parts may be made one by one or at the same
+time, with --part and --only; they are put together in the result file. Half an hour on one core that does nothing else;
+it takes Linux.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import json
 import os
-import random
-import shutil
-import sys
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-from common import write_result
-from PIL import Image
+import faults_damage
+from common import read_result, write_result
+from faults_kill import Kills, keep_parser
+from faults_scenarios import scenarios
+from faults_views import stop_clocks
+from filelock import FileLock
 
-from stkd.cli.main import main as stkd
-from stkd.cli.messages import messages_shown
-from stkd.core.errors import StkdError
-from stkd.data import open_data
-from stkd.data.pictures import pictures_of
 from stkd.runs.environment import environment
-from stkd.runs.evaluation import current_evaluation
-from stkd.runs.exports import read_exports
 
-SMALL = ["--data", "digits", "--train-images", "96", "--epochs", "2", "--precision", "32", "--accelerator", "cpu"]
-SMALL += ["--preflight", "off"]
+Counts = dict[str, Counter[str]]
 
 
-@dataclass(frozen=True)
-class Subject:
-    """Something that is read again.
-
-    Attributes:
-        folder: Where it lies.
-        files: Names of its files, relative to the folder.
-        ask: Reads it in a copy of the folder; returns an exit code and what the answer is made of.
-    """
-
-    folder: Path
-    files: Sequence[str]
-    ask: Callable[[Path], tuple[int, Any]]
+def ended(work: Path, only: Sequence[str], share: float) -> Iterator[tuple[str, Counts]]:
+    """Scenarios of processes that are ended, and what became of their faults."""
+    kills = Kills(work)
+    os.environ["STKD_CACHE"] = str(kills.now / "images")
+    for name, scenario in scenarios(kills, work).items():
+        if name in only or not only:
+            yield name, kills.count(scenario, round(share * scenario.faults))
 
 
-def command(*words: object) -> tuple[int, str]:
-    """A command of stkd in this process: its exit code and output."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        code = stkd([str(word) for word in words])
-    return code, out.getvalue()
+def damaged(work: Path, only: Sequence[str], share: float) -> Iterator[tuple[str, Counts]]:
+    """Things whose files are damaged, and what became of it."""
+    keep_parser()
+    stop_clocks()
+    for name, subject in faults_damage.subjects(work).items():
+        if name in only or not only:
+            yield name, faults_damage.count(subject, work, round(share * PLACES))
 
 
-def library(call: Callable[[], Any]) -> tuple[int, Any]:
-    """As a command that calls the library would answer."""
-    try:
-        with messages_shown():
-            return 0, call()
-    except StkdError as error:
-        print(f"stkd: error: {error}", file=sys.stderr)
-        return 2, None
-
-
-def again(run: Path) -> tuple[int, Any]:
-    """The command of a run once more: its weights, and its metrics without what a clock says."""
-    code, _ = command("distill", "--recipe", run / "config.yaml", "--out", run)
-    return code, (_weights(run), _metrics(run)) if code == 0 else None
-
-
-def _weights(run: Path) -> bytes:
-    return (run / "student.safetensors").read_bytes()
-
-
-def _metrics(run: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_s")} for row in rows]
-
-
-def subjects(work: Path) -> dict[str, Subject]:
-    """Make everything that is damaged later."""
-    teacher, student, cache = work / "teacher", work / "student", work / "cache"
-    picture = work / "picture.png"
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(picture)
-    taught = ["--teacher-weights", teacher, "--student", "cnn2", *SMALL]
-    _made("train", "--model", "cnn4", *SMALL, "--out", teacher)
-    _made("distill", *taught, "--val-fraction", "0.2", "--out", student)
-    _made("cache", *taught, "--out", cache)
-    _made("export", student, "--to", "onnx")
-    current_evaluation(student)
-    stopped = Path(shutil.copytree(student, work / "stopped"))  # as it was before its end was written
-    for name in ("result.json", "student.safetensors"):
-        (stopped / name).unlink()
-    tuned = ["tune", *taught, "--search", "alpha", "--trials", "2"]
-    _made(*tuned, "--out", work / "study")
-    photos = work / "photos"
-    for c in ("a", "b"):
-        (photos / c).mkdir(parents=True)
-        for i in range(8):
-            Image.fromarray(rng.integers(0, 256, (90, 100, 3), dtype=np.uint8)).save(photos / c / f"{i}.png")
-
-    def images(folder: Path) -> Any:
-        os.environ["STKD_CACHE"] = str(folder)
-        data = open_data(f"folder:{photos}", image_size=72)
-        kept = pictures_of(data.train.decoded)  # type: ignore[arg-type]
-        assert kept is not None
-        pixels = [kept[i].pixels(3).numpy().tobytes() for i in range(len(data.train))]
-        kept.tell()
-        return np.asarray(data.train.images).tobytes(), pixels
-
-    def from_cache(folder: Path) -> tuple[int, Any]:
-        out = folder.with_name("of-cache")
-        shutil.rmtree(out, ignore_errors=True)
-        code, _ = command("distill", "--student", "cnn2", *SMALL, "--teacher-cache", folder, "--out", out)
-        return code, _weights(out) if code == 0 else None
-
-    def search(folder: Path) -> tuple[int, Any]:
-        code, _ = command(*tuned, "--out", folder)
-        return code, yaml.safe_load((folder / "best.yaml").read_text()) if code == 0 else None
-
-    images(work / "decoded")
-    entries = sorted(file.name for file in (work / "decoded").glob("*.[bn]*"))
-    begun = ["config.yaml", "env.json", "metrics.jsonl", "manifest.json"]
-    begun += [f"checkpoints/{name}" for name in ("last.pt", "previous.pt", "manifest.json")]
-    ended = ["config.yaml", "result.json", "metrics.jsonl", "manifest.json"]
-    seen = ["config.yaml", "student.safetensors", "manifest.json"]
-    shards = ["header.json", "epoch-00000.npy", "epoch-00001.npy", "manifest.json"]
-
-    def answer_of(name: str) -> Callable[[Path], tuple[int, Any]]:
-        return lambda run: command("predict", run / name, picture, "--json")
-
-    return {
-        "run, looked at": Subject(student, seen, answer_of("")),
-        "run, its command again": Subject(student, ended, again),
-        "run, goes on": Subject(stopped, begun, again),
-        "best weights": Subject(student, [best := "checkpoints/best.safetensors"], answer_of(best)),
-        "evaluation": Subject(student, ["evaluation.json"], lambda run: library(lambda: _scores(run))),
-        "export": Subject(student, [file := "exports/student.onnx"], answer_of(file)),
-        "record of an export": Subject(student, ["exports/onnx.json"], lambda run: library(lambda: read_exports(run))),
-        "cache of a teacher": Subject(cache, shards, from_cache),
-        "decoded images": Subject(work / "decoded", entries, lambda folder: library(lambda: images(folder))),
-        "tuning study": Subject(work / "study", ["study.db"], search),
-    }
-
-
-def _made(*words: object) -> None:
-    if command(*words)[0] != 0:
-        raise SystemExit(f"failed: stkd {' '.join(map(str, words))}")
-
-
-def _scores(run: Path) -> Any:
-    found = current_evaluation(run)
-    return {name: found[name] for name in ("top1", "nll", "confusion", "similarity")}
-
-
-def damaged(content: bytes, kind: str, rng: random.Random) -> bytes:
-    """A file that is cut at a place, or has one flipped bit."""
-    place = rng.randrange(len(content))
-    if kind == "cut":
-        return content[:place]
-    return content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :]
-
-
-@contextlib.contextmanager
-def copied(folder: Path, work: Path) -> Iterator[Path]:
-    """A copy of a folder, always in the same place."""
-    copy = work / "copy" / folder.name
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(folder, copy)
-    yield copy
-
-
-def outcome(ask: Callable[[Path], tuple[int, Any]], folder: Path, file: Path, right: Any) -> str:
-    """What becomes of a fault."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            code, answer = ask(folder)
-    except Exception:
-        traceback.print_exc()
-        return "traceback"
-    lines = [line for line in said.getvalue().splitlines() if not line.startswith("stkd: note: ")]
-    if code == 2 and len(lines) == 1:
-        return "refused"
-    if code != 0:
-        return "traceback"
-    if answer == right:
-        return "mended"
-    return "left out" if any(file.name in line for line in lines) else "silent"
+PLACES = 200
+PARTS = {"ended": ended, "damaged": damaged}
 
 
 def main() -> None:
-    """Damage everything, count what becomes of it, write the result."""
+    """Cause the faults, count what becomes of them, write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--places", type=int, default=200)
-    parser.add_argument("--only", default="", help="subjects with this text alone")
+    parser.add_argument("--part", choices=PARTS, action="append", help="default: both")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", default=[], help="of a scenario, or of what is damaged"
+    )
+    parser.add_argument("--share", type=float, default=1.0, help="of the faults, for a quick look")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
-    work: Path = arguments.work.resolve()
-    work.mkdir(parents=True)
-    found: dict[str, dict[str, dict[str, int]]] = {}
-    for name, subject in subjects(work).items():
-        if arguments.only not in name:
-            continue
-        with copied(subject.folder, work) as copy:
-            code, right = subject.ask(copy)
-            assert code == 0, name
-        for file in subject.files:
-            for kind in ("cut", "flipped"):
-                rng, counts = random.Random(f"{file} {kind}"), Counter[str]()
-                for _ in range(arguments.places):
-                    with copied(subject.folder, work) as copy:
-                        content = (copy / file).read_bytes()
-                        (copy / file).write_bytes(damaged(content, kind, rng))
-                        counts[outcome(subject.ask, copy, copy / file, right)] += 1
-                shown = "decoded " + file.partition("-")[2] if subject.folder.name == "decoded" else file
-                found.setdefault(name, {})[f"{shown}, {kind}"] = dict(sorted(counts.items()))
-                print(f"{name}: {shown}, {kind}: {dict(counts)}", flush=True)
-    totals = Counter[str]()
-    for counts_of in found.values():
-        for one in counts_of.values():
-            totals.update(one)
-    result = {
-        "what": "files cut and with one flipped bit at random places, and what becomes of what reads them",
-        "places": arguments.places,
-        "environment": environment(),
-        "faults": sum(totals.values()),
-        "outcomes": dict(sorted(totals.items())),
-        "files": found,
+    made_by = environment()  # before the tree has a new file
+    for part in arguments.part or PARTS:
+        work = arguments.work.resolve() / part
+        work.mkdir(parents=True)
+        for name, counts in PARTS[part](work, arguments.only, arguments.share):
+            found = {kind: dict(sorted(outcomes.items())) for kind, outcomes in counts.items()}
+            with FileLock(f"{arguments.work.resolve()}.lock"):
+                result = read_result(arguments.result)
+                result.setdefault(part, {"environment": made_by, "found": {}})["found"][name] = found
+                write_result(arguments.result, with_totals(result))
+            print(f"{part}: {name}: {dict(sum(counts.values(), Counter()))}", flush=True)
+
+
+def with_totals(result: dict[str, Any]) -> dict[str, Any]:
+    """A result with the sums of all its faults."""
+    parts = {
+        part: {**result[part], "found": dict(sorted(result[part]["found"].items()))} for part in PARTS if part in result
     }
-    write_result(arguments.result, result)
+    totals = Counter[str]()
+    for part in parts.values():
+        for kinds in part["found"].values():
+            totals.update(sum(map(Counter, kinds.values()), Counter[str]()))
+    return {
+        "what": "processes ended while they write and files damaged, and what becomes of them",
+        "faults": totals.total(),
+        "outcomes": {name: totals[name] for name in ("equal", "mended", "refused", "left out", "lost", "silent")},
+        **parts,
+    }
 
 
 if __name__ == "__main__":

@@ -64,3 +64,43 @@ def test_an_error_names_the_file_that_the_user_knows(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="room") as full, atomic_file(tmp_path / "a.txt"):
         raise OSError(28, "no room")
     assert full.value.filename == str(tmp_path / "a.txt")
+
+
+def test_the_next_file_of_a_name_removes_what_was_left_of_it(tmp_path: Path) -> None:
+    broken_off(tmp_path / "a[1].txt", RuntimeError).write_bytes(b"half")
+    other = broken_off(tmp_path / "b.txt", RuntimeError)
+    other.write_bytes(b"half")
+    write_atomic(tmp_path / "a[1].txt", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a[1].txt", other.name}
+
+
+def test_what_is_being_written_stays(tmp_path: Path) -> None:
+    """Two processes may write one file: the last one wins, and neither is disturbed."""
+    path = tmp_path / "a.txt"
+    with atomic_file(path) as file:
+        file.write(b"first")
+        write_atomic(path, "second")
+        remove_temporaries(tmp_path)
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there it is not needed")
+def test_a_file_that_was_removed_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    lock, taken = fcntl.flock, []
+
+    def too_late(file: BinaryIO, how: int) -> None:
+        if not taken:
+            taken.append(Path(file.name))
+            taken[0].unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    write_atomic(tmp_path / "a.txt", "text")
+    assert taken
+    assert (tmp_path / "a.txt").read_text() == "text"

@@ -66,6 +66,28 @@ def test_the_card_is_rewritten_only_where_it_shows_exports(onnx: Any, student_ru
     assert not card.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("last", ["show_exports", "manifest.write"])
+def test_an_export_that_was_not_recorded_is_made_again(
+    last: str, student_run: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was ended after it put the file in its place does not stand in the way of the same command."""
+
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    command = ["export", student_run, "--to", "torch-export"]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"stkd.runs.exports.{last}", end)
+        assert stkd(*command).code == 130
+    assert exported(student_run) == ["student.pt2"]
+    assert stkd(*command).code == 0
+    assert exported(student_run) == ["student.pt2", "torch-export.json"]
+    again = stkd(*command)
+    assert (again.code, again.err.count("\n")) == (2, 1)
+    assert "student.pt2 exists; give --force" in again.err
+
+
 def test_exports_of_other_weights_are_not_shown(onnx: Any, student_run: Path, stkd: Any) -> None:
     assert stkd("export", student_run, "--to", "onnx").code == 0
     record = student_run / "exports" / "onnx.json"

@@ -159,6 +159,28 @@ def test_signal(number: signal.Signals, code: int, tmp_path: Path, stkd: Any, ac
 
 
 @pytest.mark.services
+def test_signal_after_the_last_step(tmp_path: Path, stkd: Any, metrics: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not forgotten while the end of the last epoch is scored: evaluating may take long."""
+    command = ["train", "--data", "digits", "--model", "cnn2", *flags(SMALL)]
+    assert stkd(*command, "--out", tmp_path / "whole").code == 0
+    end_epoch = Learner.end_epoch
+
+    def end_last(self: Learner) -> None:
+        if self.state.epoch + 1 == SMALL["epochs"]:
+            signal.raise_signal(signal.SIGTERM)
+        end_epoch(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "end_epoch", end_last)
+        answer = stkd(*command, "--out", tmp_path / "run")
+    assert answer.code == 143
+    assert answer.err.startswith("stkd: stopped after the last epoch; checkpoint written to ")
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert stkd(*command, "--out", tmp_path / "run").code == 0
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
 def test_two_writers_and_a_signal(tmp_path: Path, stkd: Any) -> None:
     """A second process is turned away; the first goes on unharmed, and stops in good order when it is asked to."""
     command = ["train", "--data", "digits", "--model", "cnn2", "--epochs", "60", "--batch-size", "8"]

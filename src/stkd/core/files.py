@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 import shutil
@@ -11,6 +12,11 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, which deletes no file that a process has open
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["atomic_file", "digest_file", "disk_full", "link_atomic", "remove_temporaries", "write_atomic"]
 
@@ -21,6 +27,8 @@ _TEMPORARY = ".part"
 def atomic_file(path: Path, ready: Callable[[Path], object] | None = None) -> Iterator[BinaryIO]:
     """A file to write to, piece by piece; it appears under its name, and is on the disk, once all is written.
 
+    What a process that was killed has left of an earlier attempt goes.
+
     Args:
         path: Its name.
         ready: Called with the whole file under its temporary name, before it replaces what stands at `path`.
@@ -28,9 +36,10 @@ def atomic_file(path: Path, ready: Callable[[Path], object] | None = None) -> It
     Raises:
         OSError: The disk is full or the folder cannot be written; what stood at `path` is untouched.
     """
+    remove_temporaries(path.parent, glob.escape(path.name))
     temporary = _beside(path)
     try:
-        with temporary.open("xb") as file:  # with the permissions of a new file, which the user's umask decides
+        with _created(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -42,6 +51,19 @@ def atomic_file(path: Path, ready: Callable[[Path], object] | None = None) -> It
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)  # a name that the user knows
         raise
+
+
+def _created(temporary: Path) -> BinaryIO:
+    """A new file; while it is open here, nobody else takes it for one that was left."""
+    while True:
+        file = temporary.open("xb")  # with the permissions of a new file, which the user's umask decides
+        if fcntl is None:
+            return file
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:  # else another process removed it before it was locked
+            return file
+        file.close()
 
 
 def _beside(path: Path) -> Path:
@@ -85,11 +107,21 @@ def digest_file(path: Path) -> str:
         return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
-def remove_temporaries(*folders: Path) -> None:
-    """Delete the temporary files that `atomic_file` leaves in folders when its process is killed."""
-    for folder in folders:
-        for path in folder.glob(f".*{_TEMPORARY}"):
-            path.unlink(missing_ok=True)
+def remove_temporaries(folder: Path, names: str = "*") -> None:
+    """Delete the temporary files that processes left which were killed in `atomic_file`; not those of living ones.
+
+    Args:
+        folder: Where they lie.
+        names: Pattern of the names of the files that they were to become.
+    """
+    for path in folder.glob(f".{names}.*{_TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            if fcntl is None:
+                path.unlink()
+                continue
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def disk_full(error: OSError) -> bool:

@@ -28,7 +28,7 @@ from ..models.files import ModelInfo, find_weights
 from ..runs.description import describe_data
 from ..runs.directory import finished_result
 from ..runs.environment import environment
-from ..runs.exports import exports_folder, record_export
+from ..runs.exports import exports_folder, record_export, recorded
 from ..runs.finished_run import FinishedRun, open_run
 from ..runs.options import read_config
 from .accuracy import accuracy, unnormalised
@@ -36,7 +36,7 @@ from .captured import Normalised, capture, capture_whole
 from .comparison import Agreement, compare, timed
 from .contract import Contract
 from .format import Format, Opened, Run, Source, exporters
-from .keeping import announce, keep, need_room, unfinished
+from .keeping import announce, announced, claimed, keep, need_room, unfinished
 from .whole import answers_of, pictures_of
 
 __all__ = ["Exported", "export_run"]
@@ -78,7 +78,7 @@ def export_run(
     """
     format = _format(to, options)
     target = _target(run, format, out)
-    need_room(format, target, force)
+    need_room(format, target, force or _broken_off(run, format, to, target))
     format.ready()
     opened = open_run(run, data_spec=data_spec, with_teacher=False)
     split, images = _images(opened.data)
@@ -88,31 +88,32 @@ def export_run(
     model = Normalised(opened.model.float(), opened.info)
     program = (capture_whole if format.whole_pictures else capture)(model, opened.info)
     source = format.prepared(opened, Source(program, contract, _Calibration(opened)))
-    with unfinished(exports_folder(run)) as folder:
-        file = folder / target.name
-        found = format.write(source, file)
-        answering = format.open(file, torch.get_num_threads())
-        agreement = _checked(format, answers_of(answering, images), opened, _batches(images, opened))
-        parts = format.parts(file)
-        record = {
-            "to": to,
-            "file": target.name,
-            "bytes": sum(part.stat().st_size for part in parts),
-            "digest": digest_file(parts[-1]),
-            "weights": weights,
-            "runtime": answering.runtime,
-            "images": split,
-            "data": describe_data(data_spec or read_config(run).data),
-            "agreement": dataclasses.asdict(agreement),
-            "timing": _timing(model, answering, images, next(_batches(images, opened))),
-            "cpu": environment()["cpu"],
-            **found,
-        }
-        if not format.exact:
-            record["accuracy"] = accuracy(opened, model, answering.run)
-        if target.parent.resolve() == exports_folder(run).resolve():
-            announce(format, file, target)
-        keep(format, file, target)
+    with claimed(exports_folder(run)):
+        with unfinished(exports_folder(run)) as folder:
+            file = folder / target.name
+            found = format.write(source, file)
+            answering = format.open(file, torch.get_num_threads())
+            agreement = _checked(format, answers_of(answering, images), opened, _batches(images, opened))
+            parts = format.parts(file)
+            record = {
+                "to": to,
+                "file": target.name,
+                "bytes": sum(part.stat().st_size for part in parts),
+                "digest": digest_file(parts[-1]),
+                "weights": weights,
+                "runtime": answering.runtime,
+                "images": split,
+                "data": describe_data(data_spec or read_config(run).data),
+                "agreement": dataclasses.asdict(agreement),
+                "timing": _timing(model, answering, images, next(_batches(images, opened))),
+                "cpu": environment()["cpu"],
+                **found,
+            }
+            if not format.exact:
+                record["accuracy"] = accuracy(opened, model, answering.run)
+            if target.parent.resolve() == exports_folder(run).resolve():
+                announce(format, file, target)
+            keep(format, file, target)
         record_export(run, to, record)
     return Exported(target, record)
 
@@ -139,6 +140,17 @@ def _target(run: Path, format: Format, out: Path | None) -> Path:
     if not out.parent.is_dir():
         raise StkdError(f"--out {out} cannot be written: {out.parent} is no folder that is there")
     return out
+
+
+def _broken_off(run: Path, format: Format, to: str, target: Path) -> bool:
+    """Whether a process was ended between putting an export in its place and recording it: then it is made anew."""
+    if target.parent.resolve() != exports_folder(run).resolve() or not announced(format, target):
+        return False
+    last, known = format.parts(target)[-1], recorded(run, to)
+    if known is None or not last.exists():
+        return True
+    name, digest = known
+    return name == target.name and digest != digest_file(last)
 
 
 def _images(data: DataSet) -> tuple[str, Split]:

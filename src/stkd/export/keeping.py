@@ -15,7 +15,7 @@ from ..core.files import atomic_file, digest_file, remove_temporaries
 from ..core.locks import lock_folder
 from .format import Format
 
-__all__ = ["announce", "keep", "need_room", "unfinished"]
+__all__ = ["announce", "announced", "claimed", "keep", "need_room", "unfinished"]
 
 _UNFINISHED = ".export-"
 
@@ -47,20 +47,15 @@ def _stranger(folder: Path, parts: set[Path]) -> Path | None:
 
 
 @contextlib.contextmanager
-def unfinished(exports: Path) -> Iterator[Path]:
-    """A folder for files that are not checked yet; gone afterwards, if need be the next time.
-
-    Args:
-        exports: The folder that it is made in; it is locked meanwhile.
-    """
+def claimed(exports: Path) -> Iterator[None]:
+    """A context in which no other process exports to a folder; what one left that was killed goes."""
     new = not exports.exists()
     lock = lock_folder(exports)
     try:
-        for left in exports.glob(f"{_UNFINISHED}*"):  # by a process that was killed
+        for left in exports.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(left, ignore_errors=True)
         remove_temporaries(exports)
-        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=exports) as inside:
-            yield Path(inside)
+        yield
     except BaseException:
         if new:
             (exports / ".lock").unlink(missing_ok=True)
@@ -69,6 +64,17 @@ def unfinished(exports: Path) -> Iterator[Path]:
         raise
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def unfinished(exports: Path) -> Iterator[Path]:
+    """A folder for files that are not checked yet; gone afterwards.
+
+    Args:
+        exports: The folder that it is made in, which is claimed.
+    """
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=exports) as inside:
+        yield Path(inside)
 
 
 def announce(format: Format, file: Path, target: Path) -> None:
@@ -80,8 +86,24 @@ def announce(format: Format, file: Path, target: Path) -> None:
         target: Its place.
     """
     parts = zip(format.parts(file), format.parts(target), strict=True)
-    digests = {place.relative_to(target.parent).as_posix(): digest_file(part) for part, place in parts}
-    manifest.announce(target.parent, digests)
+    manifest.announce(target.parent, {_name(place, target): digest_file(part) for part, place in parts})
+
+
+def announced(format: Format, target: Path) -> bool:
+    """Whether an export, or a part of one, stands in a place as it was announced.
+
+    Args:
+        format: The format.
+        target: The place.
+    """
+    standing = [part for part in format.parts(target) if part.exists()]
+    states = (manifest.states(target.parent) or {}) if standing else {}
+    return bool(standing) and all(states.get(_name(part, target)) == "right" for part in standing)
+
+
+def _name(part: Path, target: Path) -> str:
+    """Of a part of an export, in the manifest."""
+    return part.relative_to(target.parent).as_posix()
 
 
 def keep(format: Format, file: Path, target: Path) -> None:

@@ -91,6 +91,7 @@ class RunDirectory:
             if self.result is not None and self._lengthened:
                 self._go_on()
             if self._lock is not None and self.result is not None:
+                self._drop_metrics_before_end()  # by a process that was killed before it did
                 self._repair_card(self.result)
                 self._repair_metrics(self.result)
         except BaseException:
@@ -143,7 +144,8 @@ class RunDirectory:
             # nothing was trained yet, so a start that failed does not stand in the way of the corrected command
             manifest.write(file, to_yaml(self.config))
         self.last.parent.mkdir(exist_ok=True)
-        remove_temporaries(self.path, self.last.parent)  # of a process that was killed while it wrote
+        for folder in (self.path, self.last.parent):
+            remove_temporaries(folder)  # of a process that was killed while it wrote
 
     def _go_on(self) -> None:
         """Open a finished run again, which is to have more epochs."""
@@ -246,10 +248,15 @@ class RunDirectory:
             if self._metrics.parent != self.path:
                 shutil.copyfile(self._metrics, end / "metrics.jsonl")
             write_atomic(end / "result.json", json.dumps(result, indent=1))
-        if self._metrics.parent != self.path:
-            manifest.announce(self._metrics.parent, {self._metrics.name: None})
-            self._metrics.unlink()
+        self._drop_metrics_before_end()
         return result
+
+    def _drop_metrics_before_end(self) -> None:
+        """Delete the metrics that a run which was lengthened had beside those of its first end, until its new one."""
+        file = self.last.parent / "metrics.jsonl"
+        if file.exists():
+            manifest.announce(file.parent, {file.name: None})
+            file.unlink()
 
     def _repair_card(self, result: Mapping[str, Any]) -> None:
         info = read_info(self.weights)

@@ -17,7 +17,7 @@ from ..core.manifest import MANIFEST, Damaged
 from ..models.files import find_weights
 from .model_card import show_exports
 
-__all__ = ["exports_folder", "read_exports", "record_export"]
+__all__ = ["exports_folder", "read_exports", "record_export", "recorded"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def exports_folder(run: Path) -> Path:
 
 
 def record_export(run: Path, name: str, record: dict[str, Any]) -> None:
-    """Keep what was measured about an exported file, and show it in the model card.
+    """Show what was measured about an exported file in the model card, and keep it: then the export is done.
 
     Args:
         run: Run directory.
@@ -39,11 +39,21 @@ def record_export(run: Path, name: str, record: dict[str, Any]) -> None:
             "images" (the split that it was checked on), "data", "agreement", "timing" and "cpu", of files in integers
             also "accuracy", "sensitivity" and "training"; see docs/export.md.
     """
-    manifest.write(exports_folder(run) / f"{name}.json", json.dumps(record, indent=1))
+    others = [other for other in read_exports(run) if other.get("to") != name]
     try:
-        show_exports(run, read_exports(run))
+        show_exports(run, sorted([*others, record], key=lambda shown: str(shown.get("to"))))
     except (OSError, UnicodeDecodeError) as error:
         _log.warning("the model card does not show the export: %s", error)
+    manifest.write(exports_folder(run) / f"{name}.json", json.dumps(record, indent=1))  # last: now it is done
+
+
+def recorded(run: Path, name: str) -> tuple[str, str] | None:
+    """The name and the digest of the exported file of a format, as its record has them; None where there is none."""
+    try:
+        record = json.loads(manifest.read(exports_folder(run) / f"{name}.json"))
+        return record["file"], record["digest"]
+    except (OSError, ValueError, LookupError, TypeError, Damaged):
+        return None
 
 
 def read_exports(run: Path) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from ..core import manifest
 from ..core.files import digest_file
 
-__all__ = ["complete_replacement", "replaced_together"]
+__all__ = ["UNFINISHED", "complete_replacement", "replaced_together"]
 
-_WRITING, _READY = ".end-unwritten", ".end"
+_WRITING, _READY = UNFINISHED = ".end-unwritten", ".end"
+"""Folders that a process which is killed leaves."""
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from ..core import manifest
 from ..core.errors import StkdError
 from ..core.manifest import MANIFEST
 from ..core.records import read_record
+from .transaction import UNFINISHED
 
 __all__ = ["Found", "verify"]
 
@@ -72,7 +73,7 @@ def _recorded(path: Path) -> Iterator[tuple[Path, Found]]:
 
 def _lacking(path: Path) -> Iterator[tuple[Path, Found]]:
     """Those that are named by others and are not there."""
-    for file in path.rglob("result.json"):
+    for file in (file for file in path.rglob("result.json") if file.parent.name not in UNFINISHED):
         named = _content(file).get("weights")
         yield from _absent(file.parent, named if isinstance(named, dict) else ())
     for file in path.rglob("header.json"):

@@ -62,6 +62,8 @@ def train(
                 said.say(_live(due))
             if on_epoch is not None:
                 _each(due, on_epoch)
+        if signals.received and watch is None and (kept := _live(learners)):
+            raise Interrupted(signals.received, f"stopped after the last epoch; {_written(kept)}")
     if watch is not None:
         watch.world.settle()
 
