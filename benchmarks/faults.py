@@ -70,12 +70,13 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
     made_by = environment()  # before the tree has a new file
+    del made_by["command"]  # others may make other parts
     for part in arguments.part or PARTS:
         work = arguments.work.resolve() / part
         work.mkdir(parents=True)
         for name, counts in PARTS[part](work, arguments.only, arguments.share):
             found = {kind: dict(sorted(outcomes.items())) for kind, outcomes in counts.items()}
-            with FileLock(f"{arguments.work.resolve()}.lock"):
+            with FileLock(arguments.work.resolve().parent / "faults.lock"):
                 result = read_result(arguments.result)
                 result.setdefault(part, {"environment": made_by, "found": {}})["found"][name] = found
                 write_result(arguments.result, with_totals(result))
@@ -84,9 +85,9 @@ def main() -> None:
 
 def with_totals(result: dict[str, Any]) -> dict[str, Any]:
     """A result with the sums of all its faults."""
-    parts = {
-        part: {**result[part], "found": dict(sorted(result[part]["found"].items()))} for part in PARTS if part in result
-    }
+    parts = {part: dict(result[part]) for part in PARTS if part in result}
+    for part in parts.values():
+        part["found"] = dict(sorted(part["found"].items()))
     totals = Counter[str]()
     for part in parts.values():
         for kinds in part["found"].values():

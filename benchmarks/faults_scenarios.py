@@ -42,14 +42,14 @@ def scenarios(kills: Kills, work: Path) -> dict[str, Scenario]:
         "many": Scenario(["many", _students(work), *taught, "--out", now / "group"], 60),
         "cache": Scenario(cache, 60),
         "cache, for longer": Scenario([*cache, "--epochs", "3"], 20, [cache]),
-        "compare": Scenario(["compare", _recipe(work), "--jobs", "1", "--out", now / "study"], 60),
+        "compare": Scenario(["compare", _recipe(work), "--jobs", "1", "--out", now / "study"], 40),
         "tune": Scenario(
             ["tune", "--student", "cnn2", *taught, "--search", "alpha", "--trials", "2", "--out", now / "study"], 60
         ),
         "evaluate": Scenario(["evaluate", now / "run"], 30, [distill]),
         "report": Scenario(["report", now / "run"], 30, [distill]),
-        "export": Scenario(onnx, 24, [distill]),
-        "export, again": Scenario([*openvino, "--force"], 24, [distill, openvino]),
+        "export": Scenario(onnx, 20, [distill]),
+        "export, again": Scenario([*openvino, "--force"], 20, [distill, openvino]),
     }
 
 
