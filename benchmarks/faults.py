@@ -51,10 +51,9 @@ def damaged(work: Path, only: Sequence[str], share: float) -> Iterator[tuple[str
     stop_clocks()
     for name, subject in faults_damage.subjects(work).items():
         if name in only or not only:
-            yield name, faults_damage.count(subject, work, round(share * PLACES))
+            yield name, faults_damage.count(subject, work, share)
 
 
-PLACES = 200
 PARTS = {"ended": ended, "damaged": damaged}
 
 

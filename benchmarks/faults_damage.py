@@ -43,6 +43,10 @@ SMALL = ["--data", "digits", "--train-images", "64", "--batch-size", "32", "--ep
 SMALL += ["--accelerator", "cpu", "--compile", "none", "--preflight", "off"]
 
 
+PLACES = {"cut": 50, "flipped": 200}
+"""In each file, at random."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """Something that is read again.
@@ -136,10 +140,10 @@ def subjects(work: Path) -> dict[str, Subject]:
     images(work / "decoded")
     entries = sorted(file.name for file in (work / "decoded").glob("*.[bn]*"))
     begun = ["config.yaml", "env.json", "metrics.jsonl", "manifest.json"]
-    begun += [f"checkpoints/{name}" for name in ("last.pt", "previous.pt", "manifest.json")]
+    checkpoints = [f"checkpoints/{name}" for name in ("last.pt", "previous.pt", "manifest.json")]
     ended = ["config.yaml", "result.json", "metrics.jsonl", "manifest.json"]
     seen = ["config.yaml", "student.safetensors", "manifest.json"]
-    shards = ["header.json", "epoch-00000.npy", "epoch-00001.npy", "manifest.json"]
+    shards = ["header.json", "epoch-00000.npy", "manifest.json"]
 
     def answer_of(name: str) -> Callable[[Path], tuple[int, Any]]:
         return lambda run: command("predict", run / name, picture, "--json")
@@ -148,6 +152,7 @@ def subjects(work: Path) -> dict[str, Subject]:
         "run, looked at": Subject(student, seen, answer_of("")),
         "run, its command again": Subject(student, ended, again),
         "run, goes on": Subject(stopped, begun, again),
+        "run, goes on from its checkpoint": Subject(stopped, checkpoints, again),
         "best weights": Subject(student, [best := "checkpoints/best.safetensors"], answer_of(best)),
         "evaluation": Subject(student, ["evaluation.json"], lambda run: library(lambda: _scores(run))),
         "export": Subject(student, [file := "exports/student.onnx"], answer_of(file)),
@@ -205,16 +210,22 @@ def outcome(ask: Callable[[Path], tuple[int, Any]], folder: Path, file: Path, ri
     return "left out" if named else "silent"
 
 
-def count(subject: Subject, work: Path, places: int) -> dict[str, Counter[str]]:
-    """What becomes of damage: for each file and kind of damage how often which outcome."""
+def count(subject: Subject, work: Path, share: float) -> dict[str, Counter[str]]:
+    """What becomes of damage: for each file and kind of damage how often which outcome.
+
+    Args:
+        subject: What is damaged.
+        work: A folder for copies of it.
+        share: Of the places.
+    """
     with copied(subject.folder, work) as copy:
         code, right = subject.ask(copy)
         assert code == 0, subject.folder
     found = {}
     for file in subject.files:
-        for kind in ("cut", "flipped"):
+        for kind, places in PLACES.items():
             rng, counts = random.Random(f"{file} {kind}"), Counter[str]()
-            for _ in range(places):
+            for _ in range(round(share * places)):
                 with copied(subject.folder, work) as copy:
                     content = (copy / file).read_bytes()
                     (copy / file).write_bytes(damaged(content, kind, rng))

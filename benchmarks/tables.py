@@ -368,7 +368,7 @@ def faults(result: dict[str, Any]) -> str:
 
 _FLIPPED = {
     "weights": ("run, looked at", "student.safetensors"),
-    "checkpoint": ("run, goes on", "checkpoints/last.pt"),
+    "checkpoint": ("run, goes on from its checkpoint", "checkpoints/last.pt"),
     "teacher's cache": ("cache of a teacher", "epoch-00000.npy"),
     "decoded images": ("decoded images", "decoded images.npy"),
     "decoded photos": ("decoded images", "decoded pictures.bin"),
