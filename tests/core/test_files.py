@@ -104,3 +104,29 @@ def test_a_file_that_was_removed_before_it_was_locked_is_made_again(
     write_atomic(tmp_path / "a.txt", "text")
     assert taken
     assert (tmp_path / "a.txt").read_text() == "text"
+
+
+@pytest.mark.parametrize("refusals", [0, 1, 2, 9])
+def test_a_file_that_somebody_reads_is_replaced_a_little_later(
+    refusals: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a file that is open is not renamed over."""
+    write_atomic(tmp_path / "a.txt", "old")
+    left, replace = refusals, Path.replace
+
+    def refusing(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise PermissionError(13, "Access is denied", str(self))
+        return replace(self, target)
+
+    monkeypatch.setattr("stkd.core.files._PATIENCE", (0.0, 0.0))
+    monkeypatch.setattr(Path, "replace", refusing)
+    if refusals > 2:
+        with pytest.raises(PermissionError):
+            write_atomic(tmp_path / "a.txt", "new")
+    else:
+        write_atomic(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == ("old" if refusals > 2 else "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

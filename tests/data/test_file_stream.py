@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -59,6 +60,23 @@ def test_workers_stay_over_epochs(files: ImageFiles) -> None:
     for key in [(0, 1), (1, 0), (1, 1), (2, 0)]:
         batches.take(*key)
         assert batches._batches is running
+
+
+@pytest.mark.slow
+def test_workers_that_are_started_anew(files: ImageFiles) -> None:
+    """As on macOS and Windows, where no process can be a copy of this one."""
+    expected, before = stream(files, 0), multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        batches, chunks = stream(files, 1), [range(3), range(3, 7)]
+        for key in [(0, 0), (0, 1), (1, 0)]:
+            assert torch.equal(batches.take(*key), expected.take(*key))
+        shown = [list(centred(files, chunks, workers=workers, pin=False)) for workers in (1, 0)]
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    for (images, positions), (own, own_positions) in zip(*shown, strict=True):
+        assert torch.equal(images, own)
+        assert torch.equal(positions, own_positions)
 
 
 def test_crops_are_those_of_the_full_images(files: ImageFiles) -> None:

@@ -8,6 +8,7 @@ import glob
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -45,7 +46,7 @@ def atomic_file(path: Path, ready: Callable[[Path], object] | None = None) -> It
             os.fsync(file.fileno())
         if ready is not None:
             ready(temporary)
-        temporary.replace(path)
+        _replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
@@ -64,6 +65,21 @@ def _created(temporary: Path) -> BinaryIO:
         if os.fstat(file.fileno()).st_nlink:  # else another process removed it before it was locked
             return file
         file.close()
+
+
+def _replace(source: Path, path: Path) -> None:
+    """Rename over a file; Windows refuses it while somebody reads that file, which mostly passes."""
+    for seconds in _PATIENCE:
+        try:
+            source.replace(path)
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
+    source.replace(path)
+
+
+_PATIENCE = (0.05, 0.2, 1.0) if os.name == "nt" else ()
 
 
 def _beside(path: Path) -> Path:
@@ -92,7 +108,7 @@ def link_atomic(source: Path, path: Path) -> None:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
-        temporary.replace(path)
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)  # two names of one file are not renamed into each other
 

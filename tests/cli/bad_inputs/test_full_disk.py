@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from stkd.models.weights import read_state
 from stkd.runs import directory
 from stkd.runs.checkpoint import load_checkpoint
 from stkd.runs.directory import RunDirectory
+
+resource = pytest.importorskip("resource", reason="Windows limits no files")
 
 SHORT = ["--epochs", "4", "--train-images", "128", "--precision", "32", "--accelerator", "cpu"]
 

@@ -72,6 +72,8 @@ def test_data_sets_have_short_names(tiny: dict[str, Any]) -> None:
         ({"seeds": [2**63]}, "each of the seeds must be at most"),
         ({"students": [".."]}, "'..' is no name of a model"),
         ({"students": ["../x"]}, "'../x' is no name of a model"),
+        ({"students": ["n" * 4000]}, "is no name of a model, and cannot be that of a directory"),
+        ({"data": ["n" * 4000]}, "cannot be the name of a directory"),
         ({"students": ["teacher"]}, "a student cannot be called 'teacher'"),
         ({"data": ["digits", "digits:there"]}, "digits and digits:there would both be called digits"),
         ({"epochs": 3}, "epochs is an option of every run; put it under options"),

@@ -27,6 +27,7 @@ SHARED = frozenset(f.name for f in dataclasses.fields(DistillConfig)) - _OF_CELL
 
 _KEYS = ("data", "options", "teacher", "students", "seeds", "baseline", "methods")
 _MOST_SEEDS = 1000
+_LONGEST = 200  # bytes; file systems take 255
 _LABEL = re.compile(r"\w[\w.=,+-]*")
 
 
@@ -62,10 +63,10 @@ class Comparison:
         if self.teacher is not None and given:
             raise StkdError(f"the recipe trains a teacher, and {given[0]} names another; leave out one of them")
         for name in (*self.methods, *self.data):
-            if not _LABEL.fullmatch(name):
+            if not _LABEL.fullmatch(name) or len(name.encode()) > _LONGEST:
                 raise StkdError(f"{name!r} cannot be the name of a directory; use letters, digits and . _ = , + -")
-        if hidden := [name for name in self.students if name.startswith(".")]:
-            raise StkdError(f"{hidden[0]!r} is no name of a model, and cannot be that of a directory")
+        if bad := [name for name in self.students if name.startswith(".") or len(name.encode()) > _LONGEST]:
+            raise StkdError(f"{bad[0]!r} is no name of a model, and cannot be that of a directory")
         if "teacher" in self.students:
             raise StkdError("a student cannot be called 'teacher', which is the name of the teacher's directory")
 
