@@ -1,9 +1,11 @@
-"""Signals outside the training loop: one line, and 128 plus the signal's number as exit code."""
+"""Signals to a process outside the training loop: one line, and 128 plus the signal's number as exit code.
+
+All signals, in this process and in more places, are tried in accidents/test_stopped.py.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +16,6 @@ from typing import Any
 import pytest
 
 from stkd.core.errors import Terminated
-from stkd.core.signals import STOPPING
 
 FIT = ["--data", "numerals", "--model", "linear", "--epochs", "1", "--accelerator", "cpu", "--compile", "none"]
 PLUGIN = """
@@ -76,7 +77,6 @@ def folder(tmp_path: Path) -> Path:
         ("data", 15, 143),
         ("evaluating", 15, 143),
         ("torch", 2, 130),
-        *(("data", int(number), 128 + number) for number in STOPPING if number not in (signal.SIGINT, signal.SIGTERM)),
     ],
 )
 def test_one_line_and_the_code_of_the_signal(stage: str, signum: int, code: int, folder: Path) -> None:

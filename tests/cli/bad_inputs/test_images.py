@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tarfile
+import zlib
 from typing import Any
 
 import pytest
@@ -15,6 +17,17 @@ def broken_picture(place: Any) -> None:
 def cut_picture(place: Any) -> None:
     Image.effect_noise((64, 64), 80).convert("RGB").save(place.path("whole.jpg"))
     place.cut("whole.jpg", "pictures/dog/cut.jpg")
+
+
+def bomb(place: Any) -> None:
+    """A PNG of 60,000 x 60,000 pixels, as its header has it."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    place.path("pictures/cat/bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels)
 
 
 def tar_with_dots(place: Any) -> None:
@@ -32,6 +45,8 @@ def teacher_of_colours(place: Any) -> None:
 ROWS: dict[str, tuple[Any, ...]] = {
     "corrupt": ("train --data folder:{pictures}", "3.png is broken or no image", "replace", broken_picture),
     "truncated": ("train --data folder:{pictures}", "cut.jpg is broken", "replace", cut_picture),
+    "bomb": ("train --data folder:{pictures}", "bomb.png has too many pixels for one image", "delete or", bomb),
+    "predict-bomb": ("predict {student_run} {pictures/cat/bomb.png}", "bomb.png has too many pixels", "scale", bomb),
     "empty-folder": (
         "train --data folder:{empty}",
         "has no images",

@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 
+
+def loop(place: Any) -> None:
+    place.path("loop").symlink_to(place.path("loop"))
+
+
 ROWS: dict[str, tuple[Any, ...]] = {
     "data-missing": ("train --data folder:{nowhere}", "nowhere does not exist", "check the path"),
     "data-without-path": ("train --data folder", "folder needs the place of its files", "folder:PATH"),
@@ -23,6 +28,13 @@ ROWS: dict[str, tuple[Any, ...]] = {
         "new directory",
         lambda place: place.text("mine/thesis.txt"),
     ),
+    "data-is-a-loop": ("train --data folder:{loop}", "loop does not exist", loop),
+    "out-is-a-loop": ("train --out {loop}", "cannot write to", "give --out a directory", loop),
+    "out-under-a-loop": ("train --out {loop/run}", "Too many levels of symbolic links", "--out", loop),
+    "weights-are-a-loop": ("distill --teacher-weights {loop}", "loop does not exist", "give a .safetensors", loop),
+    "cache-is-a-loop": ("distill --teacher-cache {loop}", "Too many levels of symbolic links", loop),
+    "run-is-a-loop": ("evaluate {loop}", "loop is not a run directory", loop),
+    "image-is-a-loop": ("predict {student_run} {loop}", "Too many levels of symbolic links", "check the file", loop),
     "out-cannot-be-made": ("train --out /proc/stkd", "cannot write to /proc/stkd", "--out"),
 }
 
