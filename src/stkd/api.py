@@ -213,7 +213,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> tuple[nn.Module, M
     """The model of a finished run, on the CPU in evaluation mode, and what has to be known to use it.
 
     Args:
-        path: Run directory, a copy of one from a hub, the folder of a probe, or a .safetensors file written by stkd.
+        path: Run directory, a copy of one from a hub, the folder of a probe, a .safetensors file written by stkd, or a
+            folder that timm or transformers saved a model to.
         model: A module that takes the weights, for a run that was made with a module of yours. A run never causes code
             that it names to be executed.
 

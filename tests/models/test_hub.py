@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from stkd.core.errors import StkdError
 from stkd.models import create, hub
+from stkd.models.files import load_model
 from stkd.models.registry import recorded_name
 
 
@@ -30,6 +31,24 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+def test_a_folder_of_timm_opens_as_a_run_does(tmp_path: Path) -> None:
+    saved = timm.create_model("test_resnet", num_classes=3).eval()
+    pixels = {"num_classes": 3, "input_size": (3, 48, 48), "mean": (0.1, 0.2, 0.3)}
+    saved.pretrained_cfg = {**saved.pretrained_cfg, **pixels}
+    timm.models.save_for_hf(
+        saved, tmp_path / "a", safe_serialization=True, model_config={"label_names": ["a", "b", "c"]}
+    )
+    model, info = load_model(tmp_path / "a")
+    assert (info.model, info.size, info.mean) == ("timm/test_resnet", 48, (0.1, 0.2, 0.3))
+    assert info.classes == ("a", "b", "c")
+    images = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        assert torch.equal(model(images), saved(images))
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    (tmp_path / "a" / "config.json").write_text(json.dumps({n: v for n, v in config.items() if n != "label_names"}))
+    assert load_model(tmp_path / "a")[1].classes == ("0", "1", "2")
 
 
 @pytest.mark.parametrize(

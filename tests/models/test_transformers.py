@@ -65,6 +65,18 @@ def test_it_answers_as_transformers_does(kind: str, tmp_path: Path) -> None:
     assert models.stages(model, images)
 
 
+def test_a_folder_opens_as_a_run_does(tmp_path: Path) -> None:
+    original = saved(tmp_path / "a", "vit")
+    processor(tmp_path / "a", size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.25] * 3, resample=3)
+    model, info = load_model(tmp_path / "a")
+    assert (info.model, info.classes, info.size) == ("transformers/vit", ("cat", "dog", "emu"), 32)
+    assert (info.mean, info.std, info.interpolation) == ((0.5,) * 3, (0.25,) * 3, "bicubic")
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(model(images), original(pixel_values=images).logits)
+    assert not model.training
+
+
 def test_a_run_opens_without_the_folder(tmp_path: Path) -> None:
     saved(tmp_path / "a", "vit")
     name = f"hf/{tmp_path}/a"

@@ -54,7 +54,7 @@ def test_strict_stops_at_warnings(teacher_run: Path, tmp_path: Path, stkd: Calla
     assert "few for virtual samples" in strict.err
     warned = stkd(*command, "--out", tmp_path / "b", *PLAIN)
     assert warned.code == 0
-    assert "stkd: warning: 1 epochs" in warned.err
+    assert "stkd: warning: 1 epoch is few for" in warned.err
 
 
 def test_check_prints_a_table_and_trains_nothing(

@@ -97,7 +97,7 @@ def test_a_limit_that_none_meets(stkd: Any) -> None:
 
 @pytest.mark.usefixtures("few")
 def test_table_and_json(stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     command = ("suggest", "--data", "digits", "--macs", "2M", "--teacher", "resnet56", "--accelerator", "cpu")
     answer = stkd(*command)
     assert (answer.code, answer.err) == (0, "stkd: note: timing 5 candidates on images of 8 pixels\n")

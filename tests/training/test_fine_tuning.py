@@ -207,6 +207,11 @@ def test_the_probe_to_beat_is_fitted_and_named(
     for file, place in (("preflight.json", "facts"), ("result.json", None)):
         kept = json.loads((tmp_path / "run" / file).read_text())
         assert (kept[place] if place else kept)["probe"] == found
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert (
+        f"A head fitted on the features that it began with is right on {100 * right:.2f} % of the test images" in card
+    )
+    assert str(tmp_path) not in card
     train(tmp_path / "probe", tmp_path / "from_probe", epochs=1)
     begins = f"it begins as the probe {tmp_path / 'probe'}, right on {100 * right:.1f} % of 500 test images: end no"
     assert begins in caplog.text

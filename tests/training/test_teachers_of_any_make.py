@@ -148,6 +148,9 @@ def test_a_module_with_more_than_logits_teaches_and_learns(tmp_path: Path) -> No
 def test_a_student_of_transformers(teacher_run: Path, tmp_path: Path) -> None:
     folder = of_transformers(tmp_path)
     package.distill(teacher_run, f"hf/{folder}", "digits", "kd", out=tmp_path / "run", **SHORT)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "The student hf/vit was taught" in card
+    assert str(tmp_path) not in card
     (folder / "config.json").unlink()
     opened, info = package.load(tmp_path / "run")
     assert info.model == "transformers/vit"

@@ -21,7 +21,7 @@ from ..core.keywords import check_keywords
 from . import weights
 from .names import check_name, needs_hub
 from .outputs import as_logits
-from .published import Interpolation
+from .published import Interpolation, published
 from .weight_files import INDEX_ENDING
 
 __all__ = ["ModelInfo", "find_weights", "load_model", "read_info", "save_model"]
@@ -177,10 +177,11 @@ _OF_A_HUB = ("pytorch_model.bin", f"pytorch_model.bin{INDEX_ENDING}")
 
 
 def load_model(path: str | Path, module: nn.Module | None = None) -> tuple[nn.Module, ModelInfo]:
-    """The model of a run directory or of a safetensors file written by stkd, in evaluation mode.
+    """The model of a run directory, of a safetensors file written by stkd, or of a folder that timm or transformers
+    saved it to, in evaluation mode.
 
     Args:
-        path: Run directory or file.
+        path: Run directory, file or folder.
         module: Takes the weights; None builds the model that the file names.
 
     Raises:
@@ -188,6 +189,8 @@ def load_model(path: str | Path, module: nn.Module | None = None) -> tuple[nn.Mo
     """
     file = find_weights(Path(path))
     info = read_info(file)
+    if info is None and module is None and (Path(path) / "config.json").is_file():
+        return _of_library(Path(path))
     if info is None:
         weights.read_state(file)  # a damaged file is the better thing to report
         raise StkdError(f"{file} does not say which model it holds; give a file or directory that stkd wrote")
@@ -205,3 +208,20 @@ def load_model(path: str | Path, module: nn.Module | None = None) -> tuple[nn.Mo
         ) from None
     weights.load(module, file)
     return as_logits(module, info.channels, info.size, len(info.classes)).eval(), info
+
+
+def _of_library(folder: Path) -> tuple[nn.Module, ModelInfo]:
+    """The model in a folder of timm or transformers; where its classes have no names, their numbers stand for them."""
+    source = f"hf/{folder}"
+    known = published(source)
+    assert known is not None
+    module = models.create(
+        source, num_classes=known.outputs, in_channels=len(known.mean), image_size=known.size, pretrained=True
+    )
+    name, options = models.recorded_name(source)
+    classes = next(iter(known.classes), tuple(map(str, range(known.outputs))))
+    info = ModelInfo(
+        *(name, classes, len(known.mean), known.size, known.mean, known.std, options),
+        *(known.crop_pct, known.interpolation),
+    )
+    return module.eval(), info

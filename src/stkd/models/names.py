@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.errors import StkdError
 
-__all__ = ["check_name", "hub_folder", "needs_hub", "split_name"]
+__all__ = ["check_name", "hub_folder", "needs_hub", "split_name", "without_folders"]
 
 _NAME = re.compile(r"[\w.+@-]+(/[\w.+@-]+)*")
 _LONGEST = 256
@@ -54,6 +54,17 @@ def hub_folder(rest: str) -> Path | None:
     if not _REPOSITORY.fullmatch(rest):
         raise StkdError(f"hf/{rest} is neither OWNER/NAME nor a folder with a config.json; check the name")
     return None
+
+
+def without_folders(name: str) -> str:
+    """A name as others may read it: of hf/FOLDER the last folder alone.
+
+    Example:
+        >>> without_folders("hf//home/me/models/vit"), without_folders("hf/owner/vit"), without_folders("resnet20")
+        ('hf/vit', 'hf/owner/vit', 'resnet20')
+    """
+    rest = name.removeprefix("hf/")
+    return name if rest == name or _REPOSITORY.fullmatch(rest) else f"hf/{Path(rest).name}"
 
 
 def needs_hub(name: str) -> bool:

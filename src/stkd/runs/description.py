@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.config import DistillConfig, TrainConfig
 from ..data import GIVEN
+from ..models.names import without_folders
 
 __all__ = [
     "command_of",
@@ -41,10 +42,11 @@ def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
         teacher: Names of the teachers' models; empty if the method used none.
     """
     if isinstance(config, DistillConfig):
-        by = f"the teacher {teacher}" if teacher and _taught(config, result) else "the labels alone"
-        who = f"The student {config.student} was taught by {by} with the method {config.method}"
+        names = " and ".join(map(without_folders, teacher.split(" and ")))
+        by = f"the teacher {names}" if teacher and _taught(config, result) else "the labels alone"
+        who = f"The student {without_folders(config.student)} was taught by {by} with the method {config.method}"
     else:
-        who = f"The model {config.model} was trained alone with the method {config.method}"
+        who = f"The model {without_folders(config.model)} was trained alone with the method {config.method}"
     data = describe_data(config.data)
     seen = result.get("images", {}).get("train", config.train_images)
     images = f"{seen:,} training images" if seen else "the training images"
@@ -61,6 +63,10 @@ def describe_run(config: TrainConfig | DistillConfig, result: Mapping[str, Any],
         if score
         else ""
     )
+    if (probe := result.get("probe")) is not None:
+        of = {"test": "test", "val": "validation"}[probe["split"]]
+        right = f"right on {percent(probe['top1'])} of the {of} images"
+        scores += f" A head fitted on the features that it began with is {right}."
     return (
         f"{who} on {images} of {data}, for {_count(config.epochs, 'epoch')} in batches of {config.batch_size} "
         f"({rate}; seed {config.seed}). {describe_mix(result['mix'])}{scores} "

@@ -19,6 +19,10 @@ from .description import describe_data, describe_run, describe_splits
 __all__ = ["show_exports", "write_card"]
 
 
+_TOLD = ("length", "fine_tuning")
+"""Checks whose findings were for the one who trained; what matters of them later stands elsewhere in the card."""
+
+
 def write_card(
     folder: Path,
     config: TrainConfig | DistillConfig,
@@ -56,7 +60,7 @@ def write_card(
         weights=weights,
         data=describe_data(config.data),
         splits=describe_splits(result["images"]) if result.get("images") else "",
-        findings=None if preflight is None else [f for f in preflight.get("findings", []) if f["check"] != "length"],
+        findings=None if preflight is None else [f for f in preflight.get("findings", []) if f["check"] not in _TOLD],
         own_module="/" not in info.model and info.model not in models,
         metadata=_metadata(config, result, info, teacher),
         source=source,

@@ -22,10 +22,10 @@ def show_suggestion(suggestion: Suggestion) -> None:
     """Print what is proposed, or where nothing meets the limits the nearest; the teacher beside it."""
     console = plain_console()
     shown = suggestion.proposed or [one for one in (suggestion.nearest,) if one is not None]
-    table = Table(box=box.SIMPLE)
-    table.add_column("student", no_wrap=True)
-    for name in (f"{suggestion.benchmark} (%)", "parameters", "MB", "MACs (M)", "ms, one image", "middle half"):
-        table.add_column(name, justify="right")
+    table = Table(box=box.SIMPLE, padding=0, pad_edge=False)
+    table.add_column("student", overflow="fold")
+    for name in (f"{suggestion.benchmark}\n(%)", "params\n(M)", "MB", "MACs\n(M)", "ms", "middle half"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in shown:
         table.add_row(*map(Text, _cells(one.model, one)))
     if suggestion.teacher is not None:
@@ -39,11 +39,11 @@ def _cells(name: str, costs: Costs) -> Iterator[str]:
     low, high = costs.latency_spread_ms
     yield name
     yield "" if costs.accuracy is None else f"{costs.accuracy:.1f}"
-    yield f"{costs.params:,}"
+    yield f"{costs.params / 1e6:.2f}"
     yield f"{costs.file_bytes / 1e6:.2f}"
     yield f"{costs.macs / 1e6:.1f}"
     yield f"{costs.latency_ms:.2f}"
-    yield f"{low:.2f} to {high:.2f}"
+    yield f"{low:.3g} to {high:.3g}"
 
 
 def _words(suggestion: Suggestion) -> Iterator[str]:
@@ -55,8 +55,9 @@ def _words(suggestion: Suggestion) -> Iterator[str]:
     if suggestion.disturbed:
         yield "the times of equal passes lie far apart: something else is running; time again on a quiet machine"
     yield (
-        f"timed in PyTorch, float32, on {suggestion.size} x {suggestion.size} pixels, {suggestion.device}, "
-        f"threads: {suggestion.threads}; exported files are mostly faster, int8 a quarter of the size (docs/export.md)"
+        f"timed with one image in PyTorch, float32, on {suggestion.size} x {suggestion.size} pixels, "
+        f"{suggestion.device}, threads: {suggestion.threads}; "
+        "exported files are mostly faster, int8 a quarter of the size (docs/export.md)"
     )
     yield (
         f"{suggestion.benchmark}: published top-1 without a teacher, an order and no prediction for other images; "

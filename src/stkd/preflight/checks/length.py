@@ -13,7 +13,7 @@ from torch import Tensor
 from ...core.config import DistillConfig
 from ...runs.description import duration
 from ...teachers import Ensemble, LiveTeacher
-from ..finding import Finding
+from ..finding import Finding, counted
 from ..subject import Subject, checks
 
 _EPOCHS = 50
@@ -27,10 +27,11 @@ def length(subject: Subject) -> Iterator[Finding]:
     if not subject.students and subject.teacher is None:
         return
     if subject.mix.active and not subject.mix.beside and config.epochs < _EPOCHS:
+        few = f"{counted(config.epochs, 'epoch')} {'is' if config.epochs == 1 else 'are'}"
         instead = "--method kd" if isinstance(config, DistillConfig) else "--method ce"
         yield Finding(
             "warning",
-            f"{config.epochs} epochs are few for virtual samples: with fewer than {_EPOCHS} they were worse "
+            f"{few} few for virtual samples: with fewer than {_EPOCHS} they were worse "
             "than real images or level, from 90 on better for students with room (docs/results.md); use more "
             f"--epochs, or {instead}",
         )
@@ -38,7 +39,8 @@ def length(subject: Subject) -> Iterator[Finding]:
         return
     seconds, size = _seconds(subject), _bytes(subject)
     subject.facts["estimate"] = {"seconds": round(seconds), "bytes": size}
-    yield Finding("note", f"this takes about {duration(seconds)} and {decimal(size)} of disk")
+    about = "about " if seconds >= 1 else ""
+    yield Finding("note", f"this takes {about}{duration(seconds)} and {decimal(size)} of disk")
     place = next(path for path in (config.out, *config.out.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     if free < size:
