@@ -2,107 +2,39 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 
 from stkd import models
+from stkd.cli.main import main
+from stkd.core import processes, watch, world
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+try:
+    from launchers import PLUGIN, Ended, Run, alone, devices, environment, srun, torchrun, words
+finally:
+    sys.path.remove(str(BENCHMARKS))
 
 pytestmark = pytest.mark.services
 
-PLUGIN = '''
-import os, signal, sys, time
-
-from torch import nn
-from torch.nn import functional as F
-
-from stkd.core.errors import StkdError
-from stkd.models.registry import register
-
-RANK, AT, ACCIDENT = (os.environ.get(name, "0") for name in ("AT_RANK", "AT_STEP", "ACCIDENT"))
-
-
-def accident():
-    if ACCIDENT == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if ACCIDENT == "SIGTERM":
-        signal.raise_signal(signal.SIGTERM)
-    if ACCIDENT == "error":
-        raise ValueError("a model of ours fails")
-    if ACCIDENT == "line":
-        raise StkdError("this image cannot be read")
-    if ACCIDENT == "exit":
-        sys.exit(0)
-
-
-class Plain(nn.Module):
-    """Without batch normalisation."""
-
-    feature_taps = ("one", "two")
-    preact_taps = ("one", "two")
-
-    def __init__(self, num_classes, in_channels):
-        super().__init__()
-        self.one = nn.Conv2d(in_channels, 4, 3, padding=1)
-        self.two = nn.Conv2d(4, 8, 3, stride=2, padding=1)
-        self.fc = nn.Linear(8, num_classes)
-        self.made = 0
-
-    def forward(self, x):
-        if self.training:
-            self.made += 1
-            if self.made == int(AT) and os.environ["RANK"] == RANK:
-                accident()
-            if ACCIDENT == "nan" and self.made == int(AT) and os.environ["RANK"] == RANK:
-                x = x * float("nan")
-            time.sleep(float(os.environ.get("SLOW", "0")))
-        x = F.gelu(self.two(F.gelu(self.one(x))))
-        return self.fc(x.mean((2, 3)))
-
-
-@register("plain", "two convolutions")
-def plain(*, num_classes, in_channels):
-    return Plain(num_classes, in_channels)
-'''
-
 LONGEST = 30.0
 """Seconds in which all processes have ended once one has."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What the processes of a run said, and how they ended.
-
-    Attributes:
-        codes: Exit code of each.
-        out, err: What they wrote, together.
-        seconds: From the accident to the end of the last.
-    """
-
-    codes: tuple[int, ...]
-    out: str
-    err: str
-    seconds: float = 0.0
-
-    @property
-    def lines(self) -> list[str]:
-        """Standard error, without the notes of a training and those of the libraries of torch."""
-        return [line for line in self.err.splitlines() if line.startswith("stkd: ") and "note: " not in line]
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
@@ -118,92 +50,62 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def words(out: str, **options: object) -> list[str]:
-    """A distillation of a few steps, whose batches two processes do not divide."""
-    given: dict[str, object] = {
-        "data": "digits",
-        "plugin": "plugin.py",
-        "student": "plain",
-        "teacher": "cnn2",
-        "teacher-weights": "teacher.pth",
-        "out": out,
-        "batch-size": 63,
-        "train-images": 250,
-        "epochs": 2,
-        "lr": 0.1,
-        "accelerator": "cpu",
-        "compile": "none",
-        "precision": "64",
-        "preflight": "off",
-        **options,
-    }
-    return ["distill", *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
+@pytest.fixture
+def here(folder: Path, forget: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A run in this process, as its environment says."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(watch, "_LEAVE", 1e6)  # after which a process that waits for ever is ended
+    monkeypatch.setattr(world, "_world", None)
+    monkeypatch.setattr(processes, "_speaks", None)
 
-
-def environment(**more: str) -> dict[str, str]:
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    own = {name: value for name, value in os.environ.items() if name not in names and not name.startswith("SLURM")}
-    return {**own, "OMP_NUM_THREADS": "1", **more}
-
-
-def together(folder: Path, commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]) -> Ended:
-    """Run commands at the same time, until the last has ended."""
-    with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
-        running = [
-            subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=err, start_new_session=True)
-            for command, env in zip(commands, environments, strict=True)
-        ]
-        first: float | None = None
-        began = time.monotonic()
-        while any(map(runs, running)):
-            if first is None and any(process.poll() is not None for process in running):
-                first = time.monotonic()
-            assert time.monotonic() - began < 300
-            time.sleep(0.05)
-        seconds = 0.0 if first is None else time.monotonic() - first
-        return Ended(
-            tuple(process.returncode for process in running),
-            (folder / "out").read_text(),
-            (folder / "err").read_text(),
-            seconds,
-        )
-
-
-def runs(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a process, or one that it started, has not ended."""
-    if process.poll() is None:
-        return True
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def alone(folder: Path, *command: str, **more: str) -> Ended:
-    return together(folder, [[sys.executable, "-m", "stkd", *command]], [environment(**more)])
-
-
-def devices(number: int) -> Run:
     def run(folder: Path, *command: str, **more: str) -> Ended:
-        given = [sys.executable, "-m", "stkd", *command, "--devices", str(number)]
-        return together(folder, [given], [environment(**more)])
+        for name in (
+            "RANK",
+            "LOCAL_RANK",
+            "GROUP_RANK",
+            "WORLD_SIZE",
+            "LOCAL_WORLD_SIZE",
+            "MASTER_ADDR",
+            "MASTER_PORT",
+        ):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("ACCIDENT", "AT_RANK", "AT_STEP"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in more.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(watch, "_numbers", count())
+        capsys.readouterr()
+        try:
+            code = main(list(command))
+        except ValueError:  # a bug, whose traceback follows
+            code = 1
+        finally:
+            if world._world is not None:  # close all connections, as the end of a process does
+                dist.destroy_process_group()
+                world._world._control = None
+                gc.collect()
+            world._world = processes._speaks = None
+        return Ended((code,), *capsys.readouterr(), 0.0)
 
     return run
 
 
-def torchrun(folder: Path, *command: str, **more: str) -> Ended:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "stkd"]
-    return together(folder, [[*launcher, *command]], [environment(**more)])
+@pytest.fixture
+def of_two(here: Run) -> Run:
+    """A run of two processes: this one is rank 0, the other is started."""
 
+    def run(folder: Path, *command: str, **more: str) -> Ended:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        meeting = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **more}
+        given: dict[str, Any] = {"cwd": folder, "env": environment(**meeting, RANK="1", LOCAL_RANK="1"), "text": True}
+        given |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-m", "stkd", *command], **given) as other:
+            ended = here(folder, *command, **meeting, RANK="0", LOCAL_RANK="0")
+            out, err = other.communicate(timeout=60)
+        return Ended((*ended.codes, other.returncode), ended.out + out, ended.err + err, 0.0)
 
-def srun(folder: Path, *command: str, **more: str) -> Ended:
-    """A stand-in of srun with two tasks on this machine."""
-    job = str(os.getpid())
-    step = {"SLURM_JOB_ID": job, "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
-    step |= {"SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_NODEID": "0", "SLURM_STEP_NODELIST": "here"}
-    tasks = [environment(**more, **step, SLURM_PROCID=str(i), SLURM_LOCALID=str(i)) for i in range(2)]
-    return together(folder, [[sys.executable, "-m", "stkd", *command]] * 2, tasks)
+    return run
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -259,16 +161,16 @@ def test_every_launcher_gives_the_weights_of_one_process(
     ids=["float32", "modules", "two-stages", "strong-view", "frozen-unlabelled"],
 )
 def test_every_method_has_the_losses_of_the_whole_batch(
-    method: str, options: dict[str, object], folder: Path, request: pytest.FixtureRequest
+    method: str, options: dict[str, object], folder: Path, here: Run, of_two: Run, request: pytest.FixtureRequest
 ) -> None:
     name = request.node.callspec.id
-    for run, out in ((alone, f"{name}-one"), (devices(2), f"{name}-two")):
+    for run, out in ((here, f"{name}-one"), (of_two, f"{name}-two")):
         made = run(folder, *words(out, method=method, **options))
         assert set(made.codes) == {0}, made.err
     assert_same_run(folder / f"{name}-one", folder / f"{name}-two", 1e-9 if "precision" not in options else 1e-5)
 
 
-def test_a_peer_is_trained_by_all(folder: Path) -> None:
+def test_a_peer_is_trained_by_all(folder: Path, here: Run, of_two: Run) -> None:
     def command(out: str) -> list[str]:
         given = words(out, method="dml", model="plain")
         for flag in ("--student", "--teacher", "--teacher-weights"):
@@ -276,65 +178,96 @@ def test_a_peer_is_trained_by_all(folder: Path) -> None:
             del given[place : place + 2]
         return ["train", *given[1:]]
 
-    for run, out in ((alone, "dml-one"), (devices(2), "dml-two")):
+    for run, out in ((here, "dml-one"), (of_two, "dml-two")):
         made = run(folder, *command(out))
         assert set(made.codes) == {0}, made.err
     assert_same_run(folder / "dml-one", folder / "dml-two", 1e-9)
 
 
-def test_a_checkpoint_of_two_goes_on_with_any_number(folder: Path, one: Path) -> None:
-    stopped = devices(2)(folder, *words("changing"), ACCIDENT="SIGTERM", AT_RANK="1", AT_STEP="2")
-    assert stopped.codes == (143,), stopped.err
-    assert len(stopped.lines) == 1
-    assert "stopped by SIGTERM to rank 1 at epoch 1, step" in stopped.lines[0]
-    made = alone(folder, *words("changing"))
+def test_a_checkpoint_goes_on_with_any_number(folder: Path, one: Path, here: Run, of_two: Run) -> None:
+    """One process begins, two go on, four end."""
+    for run, step, codes in ((here, "2", (143,)), (of_two, "3", (143, 143))):
+        rank = str(len(codes) - 1)
+        stopped = run(folder, *words("changing"), ACCIDENT="SIGTERM", AT_RANK=rank, AT_STEP=step)
+        assert stopped.codes == codes, stopped.err
+        assert len(stopped.lines) == 1
+        by = "stopped by SIGTERM to rank 1 at epoch" if len(codes) > 1 else "stopped at epoch"
+        assert by in stopped.lines[0]
+    made = devices(4)(folder, *words("changing"))
     assert made.codes == (0,), made.err
     assert_same_run(one, folder / "changing", 1e-9)
 
 
-def test_batch_normalisation_is_warned_of(folder: Path) -> None:
-    made = devices(2)(folder, *words("normalised", student="cnn2", epochs=1))
-    assert made.codes == (0,), made.err
+def test_batch_normalisation_is_warned_of(folder: Path, of_two: Run) -> None:
+    made = of_two(folder, *words("normalised", student="cnn2", epochs=1))
+    assert made.codes == (0, 0), made.err
     (line,) = made.lines
     assert "batch normalisation of the TinyCNN is over the images of each of 2 processes" in line
 
 
+SAID = {
+    "kill": "stkd: error: rank {} ended without a word: it was killed, or its machine or memory failed",
+    "SIGTERM": "stkd: stopped by SIGTERM to rank {} at epoch 1, step",
+    "error": "stkd: rank {}: ValueError: a model of ours fails",
+    "line": "stkd: rank {}: error: this image cannot be read",
+    "exit": "stkd: rank {}: error: what it called, such as a plug-in, ended it by sys.exit(0)",
+}
+"""Lines of which each accident has exactly one."""
+
+
+def assert_told(ended: Ended, accident: str, rank: int, run: Path) -> None:
+    """One line says what happened to whom, another one at most that a checkpoint was written."""
+    assert sum(line.startswith(SAID[accident].format(rank)) for line in ended.lines) == 1, ended.err
+    assert len(ended.lines) <= 2
+    assert sum("checkpoint written" in line for line in ended.lines) == (rank == 1), ended.err
+    assert "onnection closed" not in ended.err
+    assert (run / "checkpoints" / "last.pt").exists() == ((accident, rank) != ("kill", 0))
+
+
 @pytest.mark.parametrize(
-    ("name", "run", "accident", "rank", "code", "said"),
+    ("name", "run", "accident", "rank", "codes"),
     [
-        ("killed", devices(2), "kill", "1", 1, "stkd: error: rank 1 ended without a word"),
-        ("killed-first", devices(2), "kill", "0", -9, "stkd: error: rank 0 ended without a word"),
-        ("killed-task", srun, "kill", "1", 1, "stkd: error: rank 1 ended without a word"),
-        ("bug", devices(2), "error", "1", 1, "stkd: rank 1: ValueError: a model of ours fails"),
-        ("line", devices(2), "line", "0", 2, "stkd: rank 0: error: this image cannot be read"),
-        ("exit", devices(2), "exit", "1", 1, "ended it by sys.exit(0)"),
+        ("devices-kill", devices(2), "kill", 1, (1,)),
+        ("devices-kill-first", devices(2), "kill", 0, (-9,)),
+        ("srun-kill", srun, "kill", 1, (1, -9)),
+        ("srun-SIGTERM", srun, "SIGTERM", 1, (143, 143)),
+        ("srun-error", srun, "error", 1, (1, 1)),
+        ("srun-line", srun, "line", 0, (2, 2)),
+        ("devices-exit", devices(2), "exit", 1, (2,)),
+        ("torchrun-kill", torchrun, "kill", 1, (1,)),
+        ("torchrun-SIGTERM", torchrun, "SIGTERM", 1, (1,)),
     ],
 )
 def test_the_end_of_one_is_the_end_of_all(
-    name: str, run: Run, accident: str, rank: str, code: int, said: str, folder: Path, one: Path
+    name: str, run: Run, accident: str, rank: int, codes: tuple[int, ...], folder: Path, one: Path, here: Run
 ) -> None:
-    ended = run(folder, *words(name), ACCIDENT=accident, AT_RANK=rank, AT_STEP="3")
-    assert ended.codes[0] == code, ended.err
-    assert 0 not in ended.codes
-    assert ended.seconds < LONGEST
-    assert sum(line.startswith("stkd: ") and said in line for line in ended.lines) == 1, ended.err
-    assert sum("checkpoint written" in line for line in ended.lines) == (rank == "1"), ended.err
-    assert len(ended.lines) <= 2
-    assert "onnection closed" not in ended.err
-    assert (folder / name / "checkpoints" / "last.pt").exists() == (name != "killed-first")
-    if name in ("killed", "line"):
-        assert alone(folder, *words(name)).codes == (0,)
+    ended = run(folder, *words(name), ACCIDENT=accident, AT_RANK=str(rank), AT_STEP="3")
+    assert ended.codes == codes, ended.err
+    assert_told(ended, accident, rank, folder / name)
+    assert 0 < ended.seconds < LONGEST
+    if name in ("devices-kill", "srun-line"):
+        assert here(folder, *words(name)).codes == (0,)
         assert_same_run(one, folder / name, 1e-9)
 
 
-def test_a_loss_that_is_not_finite_in_one_is_so_in_all(folder: Path) -> None:
-    ended = devices(2)(folder, *words("nan"), ACCIDENT="nan", AT_RANK="1", AT_STEP="3")
-    assert ended.codes == (2,)
+@pytest.mark.parametrize(("accident", "codes"), [("kill", (1, -9)), ("error", (1, 1))])
+def test_the_first_process_ends_with_the_second(
+    accident: str, codes: tuple[int, int], folder: Path, of_two: Run
+) -> None:
+    name = f"first-{accident}"
+    ended = of_two(folder, *words(name), ACCIDENT=accident, AT_RANK="1", AT_STEP="3")
+    assert ended.codes == codes, ended.err
+    assert_told(ended, accident, 1, folder / name)
+
+
+def test_a_loss_that_is_not_finite_in_one_is_so_in_all(folder: Path, of_two: Run) -> None:
+    ended = of_two(folder, *words("nan"), ACCIDENT="nan", AT_RANK="1", AT_STEP="3")
+    assert ended.codes == (2, 2)
     (line,) = ended.lines
     assert "the loss became NaN or infinite at epoch 1, step 3" in line
 
 
-def test_a_signal_to_all_is_one(folder: Path, one: Path) -> None:
+def test_a_signal_to_all_is_one(folder: Path, one: Path, here: Run) -> None:
     """As a terminal sends it, and torchrun after it."""
     given = [sys.executable, "-m", "stkd", *words("all"), "--devices", "2"]
     with (folder / "err").open("w+") as err:
@@ -349,17 +282,20 @@ def test_a_signal_to_all_is_one(folder: Path, one: Path) -> None:
     lines = [line for line in (folder / "err").read_text().splitlines() if "note: " not in line]
     assert len(lines) == 1
     assert "stopped by SIGINT" in lines[0]
-    assert alone(folder, *words("all")).codes == (0,)
+    assert here(folder, *words("all")).codes == (0,)
     assert_same_run(one, folder / "all", 1e-9)
 
 
-def test_error_before_training_is_said_once(folder: Path) -> None:
-    for run in (devices(2), torchrun, srun):
-        for options, said in (
-            ({"lr": -1}, "stkd: error: lr must be a positive number"),
-            ({"teacher-weights": "nowhere.pth"}, "nowhere.pth"),
-            ({"batch-size": 1}, "2 processes cannot share a batch of 1"),
-        ):
-            ended = run(folder, *words("refused", **options))
-            assert set(ended.codes) <= {1, 2}
-            assert [said in line for line in ended.lines] == [True], ended.err
+@pytest.mark.parametrize(
+    ("run", "options", "said"),
+    [
+        (devices(2), {"teacher-weights": "nowhere.pth"}, "nowhere.pth"),
+        (torchrun, {"lr": -1}, "stkd: error: lr must be a positive number"),
+        (srun, {"batch-size": 1}, "2 processes cannot share a batch of 1"),
+    ],
+    ids=["devices", "torchrun", "srun"],
+)
+def test_an_error_before_training_is_said_once(run: Run, options: dict[str, object], said: str, folder: Path) -> None:
+    ended = run(folder, *words("refused", **options))
+    assert set(ended.codes) <= {1, 2}
+    assert [said in line for line in ended.lines] == [True], ended.err

@@ -17,9 +17,9 @@ from .errors import Ended, Interrupted, StkdError, Terminated
 from .processes import speak
 from .world import World
 
-__all__ = ["LEARN", "Watch", "watched"]
+__all__ = ["Watch", "watched"]
 
-LEARN = 5.0
+_LEARN = 5.0
 """Seconds in which the end of another process is known, after what was shared with it failed."""
 
 _LEAVE = 20.0
@@ -63,6 +63,7 @@ class Watch:
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self._ending: Ending | None = None
+        self._asked: BaseException | None = None
         self._known, self._over = threading.Event(), threading.Event()
         self._others = _connected(world, number)
         threading.Thread(target=self._run, daemon=True).start()
@@ -71,6 +72,15 @@ class Watch:
         """The end of another process, if one is heard of within some seconds."""
         self._known.wait(seconds)
         return self._ending
+
+    def behind(self, error: BaseException) -> Ending | None:
+        """The end of another process that an error here may come of.
+
+        torch's errors of a connection are RuntimeErrors; they may come before that end is heard of.
+        """
+        waits = isinstance(error, RuntimeError) and error is not self._asked
+        self._asked = error
+        return self.ended(_LEARN if waits else 0.0)
 
     def says(self) -> bool:
         """Whether this process says what it heard: the first does, or where that is gone the second."""
@@ -175,10 +185,10 @@ def watched(world: World) -> Iterator[Watch | None]:
         speak(watch.says() and heard is not None and (heard.silent or world.rank == 0))
         raise
     except SystemExit as error:
-        speak(watch.fail(1))
+        speak(watch.fail(2))
         raise StkdError(f"what it called, such as a plug-in, ended it by sys.exit({error.code})") from None
     except BaseException as error:
-        ending = watch.ended(0.0 if isinstance(error, StkdError | KeyboardInterrupt) else LEARN)
+        ending = watch.behind(error)
         if ending is not None:
             speak(watch.says() and ending.silent)
             raise Ended(ending.code, str(ending)) from None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from ..core.errors import Ended, Interrupted, StkdError
-from ..core.watch import LEARN, Watch
+from ..core.watch import Watch
 from ..data.loader import Batch, TrainLoader
 from .epoch_log import EpochLog
 from .learner import Diverged, Learner
@@ -162,7 +162,7 @@ def _kept_when_others_end(learners: Sequence[Learner], watch: Watch | None) -> I
     try:
         yield
     except Exception as error:
-        ending = None if isinstance(error, StkdError) else watch.ended(LEARN)
+        ending = None if isinstance(error, StkdError) else watch.behind(error)
         written = watch.world.rank == 0 and back()
         if written:
             _keep(learner)
