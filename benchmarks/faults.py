@@ -77,7 +77,10 @@ def main() -> None:
             found = {kind: dict(sorted(outcomes.items())) for kind, outcomes in counts.items()}
             with FileLock(arguments.work.resolve().parent / "faults.lock"):
                 result = read_result(arguments.result)
-                result.setdefault(part, {"environment": made_by, "found": {}})["found"][name] = found
+                here = result.setdefault(part, {"environment": made_by, "found": {}})
+                here["found"][name] = found
+                if made_by["git"] != here["environment"]["git"]:
+                    here.setdefault("revisions", {})[name] = made_by["git"]
                 write_result(arguments.result, with_totals(result))
             print(f"{part}: {name}: {dict(sum(counts.values(), Counter()))}", flush=True)
 

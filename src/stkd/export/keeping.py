@@ -85,7 +85,11 @@ def announce(format: Format, file: Path, target: Path) -> None:
         file: Where it was written.
         target: Its place.
     """
-    parts = zip(format.parts(file), format.parts(target), strict=True)
+    places = format.parts(target)
+    if len(places) > 1 and not format.folder:  # `keep` takes the last one away first
+        manifest.announce(target.parent, {_name(places[-1], target): None})
+        places[-1].unlink(missing_ok=True)
+    parts = zip(format.parts(file), places, strict=True)
     manifest.announce(target.parent, {_name(place, target): digest_file(part) for part, place in parts})
 
 
