@@ -7,6 +7,7 @@ import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,3 +111,16 @@ def test_addresses() -> None:
         assert address_of(listening, "127.0.0.1") == f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(StkdError, match="cannot be used"):
             listen("127.0.0.1", listening.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_it_serves_until_it_is_ended(host: str, served_file: Path, stkd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(sockets: list[socket.socket]) -> None:
+        assert len(sockets) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stkd.serve.http_server.make_server", lambda app: SimpleNamespace(run=serve))
+    answer = stkd("serve", served_file, "--host", host, "--port", 0)
+    assert answer.code == 0
+    assert f"POST images to http://{host}:" in answer.out
+    assert ("whoever reaches this machine can ask the model" in answer.err) == (host == "0.0.0.0")
