@@ -106,9 +106,13 @@ def test_explore_closes_its_page(
         raise stop
 
     page = SimpleNamespace(close=lambda verbose: closed.append(page))
-    monkeypatch.setattr("stkd.serve.page.serve", lambda *_: (page, "http://127.0.0.1:7860/"))
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Event, "wait", wait)
+
+        def serve(*_: object) -> tuple[SimpleNamespace, str]:
+            patch.setattr(threading.Event, "wait", wait)  # only now: threads that are started before wait too
+            return page, "http://127.0.0.1:7860/"
+
+        patch.setattr("stkd.serve.page.serve", serve)
         answer = stkd("explore", student_run)
     assert answer.code == code
     assert closed == [page]
