@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -31,14 +32,16 @@ def test_plain_values_are_read(value: object, protocol: int) -> None:
         b"\x80\x02]r\xff\xff\xff\x7f.",  # an empty list, remembered as object 2^31 - 1
         b"(lp2147483647\n.",
         b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"short.",
+        b"\x80\x04\x8e" + (1 << 62).to_bytes(8, "little") + b"short.",
         b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"short.",
         pickle.dumps([1, 2, 3])[:-2],
         b"",
     ],
-    ids=["number", "number in letters", "bytes", "bytearray", "cut", "empty"],
+    ids=["number", "number in letters", "bytes", "more bytes", "bytearray", "cut", "empty"],
 )
-def test_what_asks_for_memory_or_is_cut_is_refused_at_once(content: bytes) -> None:
+def test_what_asks_for_memory_or_is_cut_is_refused_at_once(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(content)  # a file makes room for what it is asked for, other than a BytesIO
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(pickle.UnpicklingError):
-        BoundedUnpickler(io.BytesIO(content)).load()
+    with (tmp_path / "x").open("rb") as file, pytest.raises(pickle.UnpicklingError):
+        BoundedUnpickler(file).load()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import pickletools
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 __all__ = ["BoundedUnpickler"]
@@ -27,8 +29,14 @@ class BoundedUnpickler(pickle.Unpickler):
 
     def __init__(self, file: BinaryIO, **options: Any) -> None:
         start = file.tell()
+        end = file.seek(0, os.SEEK_END)
+        file.seek(start)
+        # a text is said to be up to 2^64 bytes long, for which room would be made before they are read
+        whole: Any = SimpleNamespace(
+            read=lambda size: file.read(min(size, end - file.tell())), readline=file.readline, tell=file.tell
+        )
         try:
-            for number, (code, argument, _) in enumerate(pickletools.genops(file)):
+            for number, (code, argument, _) in enumerate(pickletools.genops(whole)):
                 if code.name in _MEMO and argument is not None and argument > number:
                     raise pickle.UnpicklingError(f"it names object {argument} before there are as many")
         except ValueError as error:
