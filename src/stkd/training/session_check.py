@@ -28,8 +28,8 @@ def check_session(session: Session, folders: Sequence[Path], *, notes: bool = Tr
     mode, fabric = session.jobs[0].config.preflight, session.fabric
     if mode == "off":
         return
-    own = preflight(session.subject, notes=notes) if fabric.is_global_zero else None
-    report: Report = fabric.broadcast(own)  # type: ignore[assignment]
+    own = preflight(session.subject, notes=notes) if fabric.is_global_zero else Report(())
+    report = session.world.of_first(own)
     if fabric.is_global_zero:
         for folder in folders:
             save_report(report, folder, manifest.write)
