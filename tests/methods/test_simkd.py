@@ -65,7 +65,7 @@ def test_teacher_of_other_classes_is_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["simkd/cnn4", "simkd/cnn4/wide", "simkd//8"])
+@pytest.mark.parametrize("name", ["simkd/cnn4", "simkd/cnn4/wide", "simkd//8", "simkd/cnn4/0", "simkd/cnn4/-1"])
 def test_name_of_the_student_is_checked(name: str) -> None:
     with pytest.raises(stkd.StkdError, match="write simkd/STUDENT/WIDTH"):
         models.create(name, num_classes=3)
