@@ -69,7 +69,8 @@ def test_many_at_once(start: Start, served_file: Path, kinds: dict[str, bytes], 
             assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out) == (128 + signal.SIGINT, "")
+    assert err == "stkd: stopped; run the same command again to go on\n"
 
 
 def test_an_int8_file(start: Start, served_run: Path, kinds: dict[str, bytes], tmp_path: Path) -> None:
@@ -115,4 +116,4 @@ def test_another_address_has_a_warning(start: Start, served_file: Path) -> None:
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert err.startswith("stkd: warning: --host 0.0.0.0: whoever reaches this machine can ask")
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2

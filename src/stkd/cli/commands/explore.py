@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ...core.errors import Terminated, check_range
+from ...core.errors import check_range
 from ...core.options import Parser
 from ._plugin import add_plugin, load_given
 
@@ -35,10 +35,6 @@ def run(args: Namespace) -> int:
     print(f"{args.run}: open {address} in a browser on this machine; Ctrl-C ends it", flush=True)
     try:
         threading.Event().wait()
-    except Terminated:
-        raise  # the exit code tells who ended it
-    except KeyboardInterrupt:
-        pass
     finally:
         page.close(verbose=False)
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ...core.errors import StkdError, Terminated
+from ...core.errors import StkdError
 from ...core.options import Parser
 from ._plugin import add_plugin, load_given
 
@@ -47,10 +47,5 @@ def run(args: Namespace) -> int:
             )
         address = http_server.address_of(listening, args.host)
         print(f"{args.model}: POST images to {address}/predict; Ctrl-C ends it", flush=True)
-        try:
-            http_server.make_server(app).run(sockets=[listening])
-        except Terminated:
-            raise  # the exit code tells who ended it
-        except KeyboardInterrupt:
-            pass
+        http_server.make_server(app).run(sockets=[listening])
     return 0
