@@ -151,3 +151,13 @@ def test_published_weights_and_folders_of_wordnet_ids(tmp_path: Path, monkeypatc
     given = {"teacher": other.as_posix(), "teacher_pretrained": True, "more_teachers": (other,), "teacher_size": 32}
     both = teacher_of(CheckConfig(data="digits", **given), data, device)  # type: ignore[arg-type]
     assert [one.info.model for one in both.teachers] == ["hf/saved", "hf/saved"]  # type: ignore[union-attr]
+
+
+def test_lists_that_cannot_be_written_are_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("stkd.teachers.class_map.write_atomic", full)
+    with pytest.raises(StkdError, match="does not know 1 of them: 'emu'") as caught:
+        class_map(("cat", "dog"), ("emu",))
+    assert "both lists" not in str(caught.value)

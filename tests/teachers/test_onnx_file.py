@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from stkd import models
 from stkd.core.errors import StkdError
 from stkd.models.files import ModelInfo
+from stkd.teachers import onnx_file
 from stkd.teachers.loading import load_teacher
 from stkd.teachers.onnx_file import OnnxModel
 
@@ -146,3 +149,54 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     exported(tmp_path / "z.onnx", classes=7)
     with pytest.raises(StkdError, match="has 7 outputs, and their names are not known; name its classes with"):
         load_teacher(None, tmp_path / "z.onnx", DATA, CPU)
+
+
+def part(name: str, *shape: Any, kind: str = "tensor(float)") -> Any:
+    """An input or output, as a session of onnxruntime describes it."""
+    return SimpleNamespace(name=name, shape=list(shape), type=kind)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ((part("a", 1, 3, 8, 8), part("b", 1)), r"takes 2 inputs \(a, b\); a teacher takes images alone"),
+        ((part("a", 1, 8, 8, 3, kind="tensor(uint8)"),), r"takes tensor\(uint8\) of shape \[1, 8, 8, 3\], not images"),
+        ((part("a", 1, 192),), r"not images of floats \(B, C, H, W\)"),
+        ((part("a", 1, 3, 8, 16),), "takes images of 8 x 16 pixels; a teacher takes squares"),
+    ],
+)
+def test_inputs_that_are_no_images(inputs: Any, words: str) -> None:
+    with pytest.raises(StkdError, match=words) as caught:
+        onnx_file._input_of(inputs, Path("x.onnx"))
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_of_any_number_and_either_order() -> None:
+    assert onnx_file._input_of([part("a", "N", 3, 8, 8)], Path("x"))[:5] == ("a", 3, 8, False, None)
+    assert onnx_file._input_of([part("a", 4, "H", "W", 1)], Path("x"))[:5] == ("a", 1, None, True, 4)
+
+
+def test_what_a_file_says_of_itself() -> None:
+    said = {"classes": ["a", "b"], "resize": {"inside": False, "interpolation": "bicubic"}}
+    assert onnx_file._said(json.dumps(said), Path("x")) == onnx_file.Said(("a", "b"), "bicubic")
+    for other in ("{", "{}", "3"):
+        assert onnx_file._said(other, Path("x")) is None
+    said["resize"] = {"inside": True}
+    with pytest.raises(StkdError, match="takes whole pictures one by one; export the run without --whole-pictures"):
+        onnx_file._said(json.dumps(said), Path("x"))
+
+
+def test_images_of_another_size_than_it_takes(tmp_path: Path) -> None:
+    exported(tmp_path / "x.onnx")
+    with pytest.raises(StkdError, match=r"does not take images \(5, 3, 9, 9\) .*; give --teacher-size") as caught:
+        OnnxModel(tmp_path / "x.onnx")(torch.randn(5, 3, 9, 9))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(StkdError, match="does not exist; check the path"):
+        load_teacher(None, tmp_path / "folder.onnx", DATA, CPU)
+
+
+def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(StkdError, match=r"x\.onnx needs onnxruntime: pip install 'stkd\[onnx\]'"):
+        OnnxModel(Path("x.onnx"))

@@ -19,6 +19,7 @@ from stkd.core.errors import StkdError
 from stkd.models.files import ModelInfo, save_model
 from stkd.runs.evaluation import evaluate_run
 from stkd.runs.finished_run import open_run
+from stkd.runs.probe import read_probe
 
 SHORT: dict[str, Any] = {"epochs": 2, "train_images": 120, "batch_size": 30, "precision": "32", "accelerator": "cpu"}
 
@@ -178,3 +179,10 @@ def test_a_module_with_a_new_head_from_python(tmp_path: Path) -> None:
     assert models.classifier(module).out_features == 7
     with pytest.raises(StkdError, match="a probe is of one model; leave out --more-teachers"):
         package.probe(module, "digits", out=tmp_path / "other", more_teachers=(tmp_path,))
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"model": "cnn4", "data": "digits", "options": {"epochs": "many"}}'])
+def test_a_damaged_record_of_a_probe(content: str, tmp_path: Path) -> None:
+    (tmp_path / "probe.json").write_text(content)
+    with pytest.raises(StkdError, match=r"probe\.json is damaged; run 'stkd probe' again"):
+        read_probe(tmp_path)
