@@ -234,7 +234,6 @@ def assert_told(ended: Ended, accident: str, rank: int, run: Path) -> None:
         ("srun-error", srun, "error", 1, (1, 1)),
         ("srun-line", srun, "line", 0, (2, 2)),
         ("devices-exit", devices(2), "exit", 1, (2,)),
-        ("torchrun-kill", torchrun, "kill", 1, (1,)),
         ("torchrun-SIGTERM", torchrun, "SIGTERM", 1, (1,)),
     ],
 )
