@@ -249,6 +249,16 @@ def test_the_end_of_one_is_the_end_of_all(
         assert_same_run(one, folder / name, 1e-9)
 
 
+def test_a_signal_in_the_last_step_is_not_forgotten(folder: Path, one: Path, of_two: Run) -> None:
+    ended = of_two(folder, *words("late"), ACCIDENT="SIGTERM", AT_RANK="1", AT_STEP="8")
+    assert ended.codes == (143, 143)
+    (line,) = ended.lines
+    assert line.startswith("stkd: stopped by SIGTERM to rank 1 after the last epoch; checkpoint written to ")
+    assert not (folder / "late" / "result.json").exists()
+    assert of_two(folder, *words("late")).codes == (0, 0)
+    assert_same_run(one, folder / "late", 1e-9)
+
+
 @pytest.mark.parametrize(("accident", "codes"), [("kill", (1, -9)), ("error", (1, 1))])
 def test_the_first_process_ends_with_the_second(
     accident: str, codes: tuple[int, int], folder: Path, of_two: Run

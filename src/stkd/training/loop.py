@@ -62,8 +62,10 @@ def train(
                 said.say(_live(due))
             if on_epoch is not None:
                 _each(due, on_epoch)
-        if signals.received and watch is None and (kept := _live(learners)):
-            raise Interrupted(signals.received, f"stopped after the last epoch; {_written(kept)}")
+        # of several processes one hears of the others a call later
+        signum, rank = max(_asked_to_stop(signals, watch) for _ in range(2))
+        if signum and (kept := _live(learners)):
+            raise Interrupted(signum, f"stopped{_by(signum, rank)} after the last epoch; {_written(kept)}")
     if watch is not None:
         watch.world.settle()
 
@@ -138,8 +140,11 @@ def _stop(signum: int, rank: int | None, learners: Sequence[Learner]) -> None:
     if not (kept := _live(learners)):
         return
     epoch, step = min(learner.position for learner in kept)
-    by = "" if rank is None else f" by {signal.Signals(signum).name} to rank {rank}"
-    raise Interrupted(signum, f"stopped{by} at epoch {epoch + 1}, step {step}; {_written(kept)}")
+    raise Interrupted(signum, f"stopped{_by(signum, rank)} at epoch {epoch + 1}, step {step}; {_written(kept)}")
+
+
+def _by(signum: int, rank: int | None) -> str:
+    return "" if rank is None else f" by {signal.Signals(signum).name} to rank {rank}"
 
 
 def _written(kept: Sequence[Learner]) -> str:
