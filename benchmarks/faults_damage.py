@@ -43,7 +43,7 @@ SMALL = ["--data", "digits", "--train-images", "64", "--batch-size", "32", "--ep
 SMALL += ["--accelerator", "cpu", "--compile", "none", "--preflight", "off"]
 
 
-PLACES = {"cut": 50, "flipped": 200}
+PLACES = {"cut": 200, "flipped": 200}
 """In each file, at random."""
 
 
