@@ -77,7 +77,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 def disconnect(one: Watch) -> None:
     """As the end of a process does."""
-    for connection in one._others:
+    for connection in list(one._others):
         with socket.socket(fileno=os.dup(connection.fileno())) as end:
             end.shutdown(socket.SHUT_RDWR)
 

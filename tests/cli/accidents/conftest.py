@@ -98,6 +98,8 @@ def failing_disk(monkeypatch: pytest.MonkeyPatch) -> FailingDisk:
 def console_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
     """The installed command in this process, with its signal handlers: `console_("train", ...)` = code, out, err."""
     before = {number: signal.getsignal(number) for number in STOPPING}
+    for number in STOPPING:  # the tests may run under nohup, or in the background of a script
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     monkeypatch.setattr("stkd.cli.main.hide_warnings_of_libraries", lambda: None)
 
     def call(*words: object) -> tuple[Any, str, str]:
