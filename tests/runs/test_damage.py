@@ -146,10 +146,11 @@ def test_what_lacks_is_one_line(student_run: Path) -> None:
     assert read_environment(student_run)
 
 
-def test_the_command_of_a_finished_run_writes_its_metrics_again(student_run: Path, flipped: Any, stkd: Any) -> None:
+@pytest.mark.parametrize("left", ["half a row", "whole rows"])
+def test_the_command_of_a_finished_run_writes_its_metrics_again(left: str, student_run: Path, stkd: Any) -> None:
     file = student_run / "metrics.jsonl"
     right = file.read_bytes()
-    file.write_bytes(right[:-40])
+    file.write_bytes(right[:-40] if left == "half a row" else right[: right.rindex(b"\n", 0, -1) + 1])
     answer = resumed(student_run, stkd)
     assert answer.code == 0
     assert answer.err == f"stkd: warning: {file} is damaged; it is written again from the last checkpoint\n"

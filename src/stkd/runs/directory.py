@@ -372,13 +372,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         OSError: It cannot be read.
-        Damaged: It is missing or damaged.
-        StkdError: The manifest beside it is.
+        Damaged: It is missing or damaged, or a finished run has fewer rows than epochs.
+        StkdError: The manifest or the result beside it is.
     """
     file = path / "metrics.jsonl"
     try:
         rows = [json.loads(line) for line in manifest.read(file).decode().splitlines()]
         if not rows or not all(isinstance(row, dict) and "epoch" in row for row in rows):
+            raise ValueError
+        # cut after a whole row it is as an earlier epoch left it, which its manifest still names
+        if (result := read_result(path)) is not None and len(rows) < result.get("epochs", 0):
             raise ValueError
     except (FileNotFoundError, ValueError, RecursionError, Damaged):
         raise Damaged(f"{file} is missing or damaged; run the run's command again") from None
