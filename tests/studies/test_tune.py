@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock, Timeout
 
 from stkd import api
 from stkd.core.config import DistillConfig
@@ -105,6 +106,20 @@ def test_another_worker_takes_another_trial(words: list[str], tmp_path: Path, st
     monkeypatch.setattr("stkd.studies.tune.study.run_distill", crowded)
     assert stkd(*words, "--trials", "2").code == 0
     assert made == ["trial-0", "trial-1"]
+
+
+def test_workers_that_begin_together_make_one_study(
+    words: list[str], tmp_path: Path, stkd: Any, monkeypatch: Any
+) -> None:
+    lock, made = tmp_path / "study" / ".next.lock", optuna.create_study
+
+    def create(**given: Any) -> Any:
+        with pytest.raises(Timeout):  # another worker waits
+            FileLock(lock, timeout=0).acquire()
+        return made(**given)
+
+    monkeypatch.setattr(optuna, "create_study", create)
+    assert stkd(*words, "--trials", "1").code == 0
 
 
 def test_failed_trials_are_told_and_the_others_count(
@@ -261,7 +276,7 @@ def test_a_storage_that_cannot_be_used(storage: str, words: list[str], tmp_path:
     assert answer.code == 2
     assert answer.err.startswith(f"stkd: error: the study's storage {storage} cannot be used")
     assert answer.err.count("\n") == 1
-    assert list((tmp_path / "study").iterdir()) == []
+    assert [file.name for file in (tmp_path / "study").iterdir()] == [".next.lock"]
 
 
 def test_a_storage_that_is_cut(words: list[str], tmp_path: Path, stkd: Any) -> None:

@@ -112,24 +112,33 @@ class _Tuning:
         self.data = dataclasses.replace(data_of(self.config), test=None)
         self.engines = SharedChoice(config.out / "engines.json")  # all trials have the same method
         config.out.mkdir(parents=True, exist_ok=True)
-        asked = self._asked()
+        self.storage = storage or f"sqlite:///{config.out.absolute() / 'study.db'}"
+        with FileLock(config.out / ".next.lock"):  # workers that begin together would all make the tables
+            asked = self._asked()
+            self.study = self._open(shared=storage is not None)
+            write_atomic(config.out / "study.yaml", yaml.safe_dump(asked, sort_keys=False))
+        self._place = f"{platform.node()}:{config.out.absolute()}"
+
+    def _open(self, shared: bool) -> optuna.Study:
+        """The study in its storage, which is made where it is not there.
+
+        Raises:
+            StkdError: It cannot be used.
+        """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        own = config.out.absolute() / "study.db"
-        self.storage = storage or f"sqlite:///{own}"
+        own = self.config.out / "study.db"
         try:
-            if storage is None and own.exists():
+            if not shared and own.exists():
                 _check_database(own)
-            self.study = optuna.create_study(
+            return optuna.create_study(
                 storage=self.storage,
                 study_name="stkd",
                 direction="maximize",
                 load_if_exists=True,
-                pruner=optuna.pruners.MedianPruner(n_warmup_steps=math.ceil(config.epochs * _NEVER_PRUNED)),
+                pruner=optuna.pruners.MedianPruner(n_warmup_steps=math.ceil(self.config.epochs * _NEVER_PRUNED)),
             )
         except Exception as error:  # Optuna, SQLAlchemy and the drivers of databases raise whatever they like
             raise _unusable(self.storage, error) from None
-        write_atomic(self.config.out / "study.yaml", yaml.safe_dump(asked, sort_keys=False))
-        self._place = f"{platform.node()}:{config.out.absolute()}"
 
     def _asked(self) -> dict[str, Any]:
         """The options of the study; others than it was begun with are refused: their trials could not be compared."""
