@@ -108,4 +108,4 @@ def test_processes_that_are_killed_and_files_that_are_damaged(tmp_path: Path) ->
     told = json.loads(result.read_text())
     assert told["outcomes"]["lost"] == told["outcomes"]["silent"] == 0, done.stderr
     assert told["ended"]["found"].keys() == {"cache, for longer"}
-    assert (told["outcomes"]["equal"], told["outcomes"]["refused"]) == (4, 50)
+    assert (told["outcomes"]["equal"], told["outcomes"]["refused"]) == (4, 80)
