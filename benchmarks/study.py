@@ -45,6 +45,7 @@ class Unit:
         data: As `--data` takes it.
         options: Options of all students.
         split: Split that is scored.
+        keep: Whether its runs stay, for what is scored later.
     """
 
     name: str
@@ -52,12 +53,13 @@ class Unit:
     data: str
     options: Mapping[str, Any] = field(default_factory=dict)
     split: str = "test"
+    keep: bool = False
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The options that the scripts have in common."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the runs; a finished unit's are deleted")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the runs; most are deleted when finished")
     parser.add_argument("--result", type=Path, required=True, help="result file, read and written")
     parser.add_argument("--jobs", type=int, default=2, help="units at the same time, one thread each")
     parser.add_argument("--only", default="", help="only units whose name contains this")
@@ -86,7 +88,8 @@ def make(units: Sequence[Unit], teacher: Path, args: argparse.Namespace, head: M
                 unit = running.pop(done)
                 result["units"][unit.name] = done.result()
                 write_result(args.result, result)
-                shutil.rmtree(args.work / unit.name)
+                if not unit.keep:
+                    shutil.rmtree(args.work / unit.name)
                 print(f"{time.strftime('%H:%M:%S')} {unit.name}: {len(running)} left", flush=True)
     return result
 
@@ -167,17 +170,25 @@ def arm(units: Mapping[str, Any], keys: Iterable[tuple[int, str, str]]) -> dict[
     return by_seed(list(found), {name: [one[name] for one in found.values()] for name in names})
 
 
-def compared(cells: Mapping[str, Mapping[str, Any]], baseline: str = "kd") -> dict[str, Any]:
+def compared(
+    cells: Mapping[str, Mapping[str, Any]], baseline: str = "kd", claim: tuple[str, str] | None = None
+) -> dict[str, Any]:
     """Arms of each cell with their differences to a baseline, p-values adjusted by Holm over all cells.
 
     Args:
         cells: Name of each cell, and its arms as `arm` makes them.
         baseline: Name of an arm.
+        claim: Cell and arm of the one comparison that was named beforehand, which is left out of the adjustment.
     """
     all_cells = {
         name: with_differences(arms, baseline) if baseline in arms else dict(arms) for name, arms in cells.items()
     }
-    pairs = [one["top1"]["paired"] for arms in all_cells.values() for one in arms.values() if one["top1"].get("paired")]
+    pairs = [
+        one["top1"]["paired"]
+        for cell, arms in all_cells.items()
+        for name, one in arms.items()
+        if one["top1"].get("paired") and (cell, name) != claim
+    ]
     for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_corrected"] = corrected
     return all_cells

@@ -18,10 +18,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from common import read_result, write_result
+import torch
+from common import by_seed, read_result, with_differences, write_result
 from study import Unit, arguments, arm, compared, environment_entry, make, teacher_entry
 
 import stkd
+from stkd.evaluation import CORRUPTIONS, robustness
+from stkd.runs.finished_run import open_run
 
 STUDENT = "timm/mobilenetv3_small_050"
 IMAGES: dict[str, Any] = {"image_size": 64, "val_fraction": 0.5}
@@ -34,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "compile": "all",  # as exact, in three quarters of the time
 }
 RATES = (0.001, 0.002, 0.004)
+CLAIM = ("1000-300", "stkd-strong")
 SETTINGS = {  # photos, epochs, warm-up, seeds, arms
     "1000-300": (1000, 300, 5.0, range(5), ("kd", "stkd-strong", "stkd", "ce", "fm")),
     "250-1200": (250, 1200, 20.0, range(3), ("kd", "stkd-strong", "stkd")),
@@ -100,7 +104,8 @@ class Study:
         for name, seed in order:
             method, mix = own.get(name, (name, {}))
             students = {name: {"student": STUDENT, "method": method, "lr": self.rate}}
-            units.append(self._unit(f"{setting}-{name}-{seed}", students, setting, seed, mix))
+            keep = setting == CLAIM[0] and name in ("kd", CLAIM[1])
+            units.append(self._unit(f"{setting}-{name}-{seed}", students, setting, seed, mix, keep=keep))
         return units
 
     @property
@@ -128,11 +133,18 @@ class Study:
         return float(mean(unit["students"][name][score] for unit in units))
 
     def _unit(
-        self, name: str, students: Any, setting: str, seed: int, mix: Mapping[str, Any], split: str = "test"
+        self,
+        name: str,
+        students: Any,
+        setting: str,
+        seed: int,
+        mix: Mapping[str, Any],
+        split: str = "test",
+        keep: bool = False,
     ) -> Unit:
         photos, epochs, warmup, *_ = SETTINGS[setting]
         options = {"train_images": photos, "epochs": epochs, "warmup_epochs": warmup, "seed": seed}
-        return Unit(name, students, self.data, {**OPTIONS, **options, **mix}, split)
+        return Unit(name, students, self.data, {**OPTIONS, **options, **mix}, split, keep)
 
 
 def cells(units: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +153,29 @@ def cells(units: Mapping[str, Any]) -> dict[str, Any]:
     for setting, (*_, seeds, arms) in SETTINGS.items():
         keys = {name: [(seed, f"{setting}-{name}-{seed}", name) for seed in seeds] for name in arms}
         found[setting] = {name: scored for name in arms if (scored := arm(units, keys[name]))}
-    return compared({name: arms for name, arms in found.items() if arms})
+    return compared({name: arms for name, arms in found.items() if arms}, claim=CLAIM)
+
+
+def corrupted(work: Path) -> dict[str, Any]:
+    """The claim's arms on corrupted test photos: mean accuracy over corruptions and severities, and of each corruption.
+
+    Args:
+        work: Folder with their runs.
+    """
+    setting, strong = CLAIM
+    seeds, arms = SETTINGS[setting][3], ("kd", strong)
+    runs = {(name, seed): open_run(work / f"{setting}-{name}-{seed}" / name) for name in arms for seed in seeds}
+    data = next(iter(runs.values())).data
+    assert data.test is not None  # the data set always has one
+    models = {f"{name} {seed}": run.model for (name, seed), run in runs.items()}
+    found = robustness(models, data.test, data, device=torch.device("cpu"))
+    entries = {}
+    for name in arms:
+        of_seeds = [found[f"{name} {seed}"] for seed in seeds]
+        scores = {"mean_top1": [one["mean_top1"] for one in of_seeds]}
+        scores |= {kind: [mean(one["top1"][kind]) for one in of_seeds] for kind in CORRUPTIONS}
+        entries[name] = by_seed(list(seeds), scores)
+    return with_differences(entries, "kd")
 
 
 def main() -> None:
@@ -153,6 +187,7 @@ def main() -> None:
     teacher, data = args.work / "teacher", f"folder:{without_copies(args.photos, args.work / 'photos').resolve()}"
     if not teacher.exists():
         stkd.probe(args.teacher, data, out=teacher, teacher_pretrained=True, teacher_size=64, **TEACHER)
+    of_file = read_result(args.result)
     result: dict[str, Any] = {
         "what": "scores after the last epoch on 811 test photos; of units named 'choose' on 1,621 validation photos",
         "command": "python benchmarks/study_photos.py --photos FOLDER --teacher hf/LITE2 --work runs/study_photos"
@@ -160,20 +195,25 @@ def main() -> None:
         "protocol": {"student": STUDENT, "options": OPTIONS, "teacher": TEACHER, "candidates": list(CANDIDATES)},
         "environment": environment_entry(),
         "teacher": teacher_entry(teacher, data, **TEACHER),
-        "units": read_result(args.result).get("units", {}),
+        **{name: of_file[name] for name in ("units", "corrupted") if name in of_file},
     }
+    result.setdefault("units", {})
     study = Study(data, result["units"])
 
     def stage(units: list[Unit]) -> None:
         study.units = make(units, teacher, args, {k: v for k, v in result.items() if k != "units"})["units"]
+        result["units"], result["cells"] = study.units, cells(study.units)
+        write_result(args.result, result)
 
     stage(study.rates())
     stage(study.candidates(100, CANDIDATES))
     stage(study.candidates(101, study.best_three))
     result["protocol"] |= {"lr": study.rate, "stkd-strong": study.chosen}
+    stage([unit for unit in study.arms(CLAIM[0]) if unit.keep])
+    if "corrupted" not in result:
+        result["corrupted"] = corrupted(args.work)
     for setting in SETTINGS:
         stage(study.arms(setting))
-        write_result(args.result, {**result, "units": study.units, "cells": cells(study.units)})
 
 
 if __name__ == "__main__":
