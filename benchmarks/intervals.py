@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import study_digits
+import study_photos
 from common import RESULTS, read_result, with_differences, write_result
 
 from stkd.studies.compare.results import add_differences
@@ -40,6 +41,7 @@ RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "digits_demo": add_differences_of_demo,
     "cifar100_methods": add_differences,
     "study_digits": of_units(study_digits.cells),
+    "study_photos": of_units(study_photos.cells),
     **{file.stem: add_differences for file in sorted(RESULTS.glob("ablate_*.json"))},
 }
 """Name of a result file, and what computes its differences."""

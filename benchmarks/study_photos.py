@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -37,11 +37,12 @@ OPTIONS: dict[str, Any] = {
     "compile": "all",  # as exact, in three quarters of the time
 }
 RATES = (0.001, 0.002, 0.004)
-CLAIM = ("1000-300", "stkd-strong")
+STRONG = "stkd-strong"
+CLAIM = ("1000-300", STRONG)
 SETTINGS = {  # photos, epochs, warm-up, seeds, arms
-    "1000-300": (1000, 300, 5.0, range(5), ("kd", "stkd-strong", "stkd", "ce", "fm")),
-    "250-1200": (250, 1200, 20.0, range(3), ("kd", "stkd-strong", "stkd")),
-    "1000-1000": (1000, 1000, 5.0, range(3), ("kd", "stkd-strong")),
+    "1000-300": (1000, 300, 5.0, range(5), ("kd", STRONG, "stkd", "ce", "fm")),
+    "250-1200": (250, 1200, 20.0, range(3), ("kd", STRONG, "stkd")),
+    "1000-1000": (1000, 1000, 5.0, range(3), ("kd", STRONG)),
 }
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     f"alpha{alpha:g}-until{until:g}-T{t}-{labels}": (
@@ -94,18 +95,15 @@ class Study:
             groups.setdefault(group, {})[name] = {"student": STUDENT, "method": method, "lr": self.rate}
         return [self._unit(n, students, "1000-300", seed, mixes[n], split="val") for n, students in groups.items()]
 
-    def arms(self, setting: str) -> list[Unit]:
-        """The arms of a setting: those of the claim with all seeds, then each of the others."""
+    def arms(self, setting: str, names: Sequence[str] = ()) -> list[Unit]:
+        """Units of the arms with these names, or of all arms of a setting: each arm with all seeds."""
         *_, seeds, arms = SETTINGS[setting]
-        own = {"stkd-strong": CANDIDATES[self.chosen]}
-        order = [(name, seed) for seed in seeds for name in arms[:2]]
-        order += [(name, seed) for name in arms[2:] for seed in seeds]
         units = []
-        for name, seed in order:
-            method, mix = own.get(name, (name, {}))
+        for name in names or arms:
+            method, mix = CANDIDATES[self.chosen] if name == STRONG else (name, {})
             students = {name: {"student": STUDENT, "method": method, "lr": self.rate}}
-            keep = setting == CLAIM[0] and name in ("kd", CLAIM[1])
-            units.append(self._unit(f"{setting}-{name}-{seed}", students, setting, seed, mix, keep=keep))
+            keep = setting == CLAIM[0] and name in ("kd", STRONG)
+            units += [self._unit(f"{setting}-{name}-{seed}", students, setting, seed, mix, keep=keep) for seed in seeds]
         return units
 
     @property
@@ -162,8 +160,8 @@ def corrupted(work: Path) -> dict[str, Any]:
     Args:
         work: Folder with their runs.
     """
-    setting, strong = CLAIM
-    seeds, arms = SETTINGS[setting][3], ("kd", strong)
+    setting, arms = CLAIM[0], ("kd", STRONG)
+    seeds = SETTINGS[setting][3]
     runs = {(name, seed): open_run(work / f"{setting}-{name}-{seed}" / name) for name in arms for seed in seeds}
     data = next(iter(runs.values())).data
     assert data.test is not None  # the data set always has one
@@ -206,10 +204,10 @@ def main() -> None:
         write_result(args.result, result)
 
     stage(study.rates())
-    stage(study.candidates(100, CANDIDATES))
+    stage(study.candidates(100, CANDIDATES) + study.arms(CLAIM[0], ["kd"]))  # kd does not wait for the choice
     stage(study.candidates(101, study.best_three))
-    result["protocol"] |= {"lr": study.rate, "stkd-strong": study.chosen}
-    stage([unit for unit in study.arms(CLAIM[0]) if unit.keep])
+    result["protocol"] |= {"lr": study.rate, STRONG: study.chosen}
+    stage(study.arms(CLAIM[0], [STRONG]))
     if "corrupted" not in result:
         result["corrupted"] = corrupted(args.work)
     for setting in SETTINGS:
