@@ -1,4 +1,4 @@
-"""Draw docs/ablations.svg from results/ablate_*.json; needs matplotlib.
+"""Draw docs/ablations.svg from results/ablations.json; needs matplotlib.
 
 python benchmarks/ablations.py       (a test checks that the picture is what this draws)
 """
@@ -6,7 +6,7 @@ python benchmarks/ablations.py       (a test checks that the picture is what thi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -26,26 +26,55 @@ PICTURE = ROOT / "docs" / "ablations.svg"
 Cell = dict[str, Any]
 
 
-def _method(cell: Cell) -> Any:
-    return parse(cell["spec"])
+def _spec(name: str) -> Callable[[Cell], str]:
+    """How an option of the method is shown."""
+    return lambda cell: f"{getattr(parse(cell['spec']), name):g}"
 
 
 def _beta(cell: Cell) -> str:
-    beta = _method(cell).beta
+    beta = parse(cell["spec"]).beta
     return "plain KL" if beta is None else f"{beta:g}"
 
 
-PANELS: dict[str, tuple[str, Callable[[Cell], str]]] = {
-    "alpha": ("\N{GREEK SMALL LETTER ALPHA}, concentration of λ", lambda cell: f"{cell['mix']['alpha']:g}"),
-    "temperature": ("T, temperature", lambda cell: f"{_method(cell).temperature:g}"),
-    "weight": ("w, weight of the teacher", lambda cell: f"{_method(cell).weight:g}"),
-    "instances": ("K, images in a sample", lambda cell: str(cell["mix"]["instances"])),
-    "lambda": ("λ drawn for", lambda cell: "each sample" if cell["mix"]["per_sample"] else "a batch"),
-    "real": ("share of real images", lambda cell: "beside" if cell["mix"]["beside"] else f"{cell['mix']['real']:g}"),
-    "decoupled": ("β of the decoupled KL", _beta),
-}
-"""Name of the result file: what was changed, and the value that a setting has."""
+def _until(cell: Cell) -> str:
+    if cell["mix"]["until"] == 1:
+        return "all steps"
+    return "0.8, " + ("labels\nof real ones" if parse(cell["spec"]).labels == "real" else "all\nlabels")
 
+
+PANELS: dict[str, tuple[str, tuple[str, ...], Callable[[Cell], str]]] = {
+    "alpha": (
+        "\N{GREEK SMALL LETTER ALPHA}, concentration of λ",
+        ("alpha-0.2", "alpha-0.5", "stkd", "alpha-2"),
+        lambda cell: f"{cell['mix']['alpha']:g}",
+    ),
+    "temperature": (
+        "T, temperature",
+        ("temperature-1", "temperature-2", "stkd", "temperature-8"),
+        _spec("temperature"),
+    ),
+    "weight": ("w, weight of the teacher", ("weight-0.5", "stkd", "weight-1"), _spec("weight")),
+    "instances": (
+        "K, images in a sample",
+        ("kd", "stkd", "instances-3", "instances-4"),
+        lambda cell: str(cell["mix"]["instances"]),
+    ),
+    "mixing": (
+        "how it is mixed",
+        ("stkd", "lambda-per-sample", "cutmix"),
+        lambda cell: "a λ for each" if cell["mix"]["per_sample"] else cell["mix"]["kind"],
+    ),
+    "real": (
+        "share of real images",
+        ("stkd", "real-0.25", "real-0.5", "real-beside"),
+        lambda cell: "beside" if cell["mix"]["beside"] else f"{cell['mix']['real']:g}",
+    ),
+    "until": ("mixed for this share of the steps", ("stkd", "until-0.8", "until-0.8-labels-real"), _until),
+    "decoupled": ("β of the decoupled KL", ("stkd", "beta-1", "beta-2", "beta-8"), _beta),
+}
+"""Name of a choice: its title, the settings in results/ablations.json that differ in it, and the value that one has."""
+
+KD_CELL, DEFAULT_CELL = "kd", "stkd"
 DEFAULT, OTHER, KD = "STKD, default", "STKD, other setting", "KD, real images"
 LOOKS = {DEFAULT: (COLOURS[1], "D"), OTHER: (COLOURS[2], "o"), KD: (COLOURS[3], "s")}
 """Colour and mark."""
@@ -53,53 +82,36 @@ LOOKS = {DEFAULT: (COLOURS[1], "D"), OTHER: (COLOURS[2], "o"), KD: (COLOURS[3], 
 
 def draw() -> str:
     """The picture as SVG: a panel for each choice, all with the same axis of accuracies."""
-    results = {name: json.loads((ROOT / "results" / f"ablate_{name}.json").read_text()) for name in PANELS}
+    result = json.loads((ROOT / "results" / "ablations.json").read_text())
+    cells = {cell["method"]: cell for cell in result["cells"]}
+    kd = 100 * float(cells[KD_CELL]["mean"]["top1"])
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 5.2), layout="constrained")
+        figure = Figure(figsize=(9.6, 5.4), layout="constrained")
         figure.get_layout_engine().set(hspace=0.06)
-        axes = figure.subplots(2, 4, sharey=True).flat
-        for panel, (name, (title, value)) in zip(axes, PANELS.items(), strict=False):
-            _panel(panel, results[name], title, value, _kd(results[name], results.values()))
+        axes = list(figure.subplots(2, 4, sharey=True).flat)
+        for panel, (title, settings, value) in zip(axes, PANELS.values(), strict=True):
+            _panel(panel, [cells[name] for name in settings], title, value, kd)
         axes[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         for panel in (axes[0], axes[4]):
             panel.set_ylabel("test accuracy (%)")
-        axes[-1].axis("off")
         entries = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in axes]
         legend = {label: handle for panel in entries for handle, label in panel}
-        axes[-1].legend(legend.values(), legend.keys(), loc="center", frameon=False)
+        figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False)
         return svg(figure)
 
 
-def _kd(result: dict[str, Any], all_results: Iterable[dict[str, Any]]) -> float | None:
-    """Mean accuracy of KD on real images under the protocol of a file, in this file or in another."""
-    shared = ("data", "students", "seeds", "options", "teacher")
-    for other in (result, *all_results):
-        if all(other["protocol"][name] == result["protocol"][name] for name in shared):
-            for cell in other["cells"]:
-                if _is_kd(cell) and cell["runs"]:
-                    return 100 * float(cell["mean"]["top1"])
-    return None
-
-
-def _is_kd(cell: Cell) -> bool:
-    return bool(cell["spec"] == "kd" and cell["mix"]["kind"] == "none")
-
-
-def _panel(panel: Axes, result: dict[str, Any], title: str, value: Callable[[Cell], str], kd: float | None) -> None:
-    cells = result["cells"]
+def _panel(panel: Axes, cells: Sequence[Cell], title: str, value: Callable[[Cell], str], kd: float) -> None:
     for place, cell in enumerate(cells):
         accuracies = [100 * run["test"]["top1"] for run in cell["runs"]]
-        if not accuracies:
-            continue
-        label = KD if _is_kd(cell) else DEFAULT if cell["method"] == result["baseline"] else OTHER
+        label = {KD_CELL: KD, DEFAULT_CELL: DEFAULT}.get(cell["method"], OTHER)
         look = {"color": LOOKS[label][0], "marker": LOOKS[label][1]}
         panel.plot(
             [place + 0.05 * len(cells)] * len(accuracies), accuracies, linestyle="", markersize=2.5, alpha=0.7, **look
         )
-        spread = stdev(accuracies) if len(accuracies) > 1 else None
-        panel.errorbar(place, mean(accuracies), spread, capsize=3, markersize=5.5, label=label, linestyle="", **look)
-    if kd is not None:
-        panel.axhline(kd, color=LOOKS[KD][0], linestyle="--", linewidth=1.2)
+        panel.errorbar(
+            place, mean(accuracies), stdev(accuracies), capsize=3, markersize=5.5, label=label, linestyle="", **look
+        )
+    panel.axhline(kd, color=LOOKS[KD][0], linestyle="--", linewidth=1.2)
     panel.set_title(title, fontsize=10)
     panel.set_xticks(range(len(cells)), [value(cell) for cell in cells])
     panel.set_xlim(-0.6, len(cells) - 0.4)

@@ -42,7 +42,7 @@ RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "cifar100_methods": add_differences,
     "study_digits": of_units(study_digits.cells),
     "study_photos": of_units(study_photos.cells),
-    **{file.stem: add_differences for file in sorted(RESULTS.glob("ablate_*.json"))},
+    "ablations": add_differences,
 }
 """Name of a result file, and what computes its differences."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stkd.core.errors import StkdError
-from stkd.core.recipes import find_recipe, read_recipe, recipes
+from stkd.core.recipes import find_recipe, read_recipe
 from stkd.studies.compare.recipe import Comparison, items
 
 
@@ -93,16 +93,14 @@ def shipped(name: str) -> Comparison:
     return Comparison.of({"data": "cifar100:somewhere", **read_recipe(find_recipe(name, "compare"))})
 
 
-def test_ablations_share_their_runs() -> None:
-    ablations = [shipped(name) for name in recipes("compare") if name.startswith("ablate_")]
-    labels: dict[str, dict[str, object]] = {}
-    for ablation in ablations:
-        for field in ("options", "teacher", "students", "seeds", "baseline"):
-            assert getattr(ablation, field) == getattr(ablations[0], field)
-        assert ablation.baseline in ablation.methods
-        assert len({str(options) for options in ablation.methods.values()}) == len(ablation.methods)
-        for label, options in ablation.methods.items():
-            assert labels.setdefault(label, options) == options
+def test_ablations_are_in_the_setting_of_the_demo() -> None:
+    from stkd.studies import demo
+
+    ablations, shown = shipped("ablations"), Comparison.of(demo._RECIPE)
+    own = {"eval_every": 300, "checkpoint_epochs": 300}
+    assert ablations.options == {**shown.options, **own}
+    assert (ablations.teacher, ablations.students, ablations.baseline) == (shown.teacher, shown.students, "stkd")
+    assert len({str(options) for options in ablations.methods.values()}) == len(ablations.methods)
 
 
 def test_digits_recipe_has_the_setting_of_the_demo() -> None:
