@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import study_digits
-import study_photos
 from common import RESULTS, read_result, with_differences, write_result
 
 from stkd.studies.compare.results import add_differences
@@ -41,7 +40,6 @@ RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "digits_demo": add_differences_of_demo,
     "cifar100_methods": add_differences,
     "study_digits": of_units(study_digits.cells),
-    "study_photos": of_units(study_photos.cells),
     "ablations": add_differences,
 }
 """Name of a result file, and what computes its differences."""
