@@ -40,7 +40,7 @@ RATES = (0.001, 0.002, 0.004)
 STRONG = "stkd-strong"
 CLAIM = ("1000-300", STRONG)
 SETTINGS = {  # photos, epochs, warm-up, seeds, arms
-    "1000-300": (1000, 300, 5.0, range(5), ("kd", STRONG, "stkd", "ce", "fm")),
+    "1000-300": (1000, 300, 5.0, range(5), ("kd", STRONG, "stkd", "stkd-cutmix", "ce", "fm")),
     "250-1200": (250, 1200, 20.0, range(3), ("kd", STRONG, "stkd")),
     "1000-1000": (1000, 1000, 5.0, range(3), ("kd", STRONG)),
 }
@@ -53,6 +53,8 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     if (until, labels) != (1.0, "real")
 }
 """Name of each candidate for stkd-strong: method and mixing."""
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {"stkd-cutmix": ("stkd", {"mix": "cutmix"})}
+"""The same for other arms that are more than the name of a method."""
 
 
 def without_copies(photos: Path, out: Path) -> Path:
@@ -100,7 +102,7 @@ class Study:
         *_, seeds, arms = SETTINGS[setting]
         units = []
         for name in names or arms:
-            method, mix = CANDIDATES[self.chosen] if name == STRONG else (name, {})
+            method, mix = CANDIDATES[self.chosen] if name == STRONG else OTHERS.get(name, (name, {}))
             students = {name: {"student": STUDENT, "method": method, "lr": self.rate}}
             keep = setting == CLAIM[0] and name in ("kd", STRONG)
             units += [self._unit(f"{setting}-{name}-{seed}", students, setting, seed, mix, keep=keep) for seed in seeds]
