@@ -40,7 +40,7 @@ RATES = (0.001, 0.002, 0.004)
 STRONG = "stkd-strong"
 CLAIM = ("1000-300", STRONG)
 SETTINGS = {  # photos, epochs, warm-up, seeds, arms
-    "1000-300": (1000, 300, 5.0, range(5), ("kd", STRONG, "stkd", "stkd-cutmix", "ce", "fm")),
+    "1000-300": (1000, 300, 5.0, range(5), ("kd", STRONG, "stkd", "stkd-cutmix", "kd-T8", "ce", "fm")),
     "250-1200": (250, 1200, 20.0, range(3), ("kd", STRONG, "stkd")),
     "1000-1000": (1000, 1000, 5.0, range(3), ("kd", STRONG)),
 }
@@ -53,7 +53,10 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     if (until, labels) != (1.0, "real")
 }
 """Name of each candidate for stkd-strong: method and mixing."""
-OTHERS: dict[str, tuple[str, dict[str, Any]]] = {"stkd-cutmix": ("stkd", {"mix": "cutmix"})}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "stkd-cutmix": ("stkd", {"mix": "cutmix"}),
+    "kd-T8": ("kd:temperature=8", {}),
+}
 """The same for other arms that are more than the name of a method."""
 
 
