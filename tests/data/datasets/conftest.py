@@ -1,4 +1,4 @@
-"""The same pictures as a folder, as tar shards and as Parquet files."""
+"""Folders with an image colour for each class; the same pictures as a folder, as tar shards and as Parquet files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ from stkd.data import DataSet
 
 SaveImage = Callable[..., Path]
 WriteTar = Callable[..., Path]
+
+
+COLOURS = {"cat": (200, 40, 40), "dog": (40, 200, 40), "eel": (40, 40, 200)}
+
+
+def fill(
+    root: Path,
+    save_image: SaveImage,
+    per_class: int = 3,
+    classes: tuple[str, ...] = ("cat", "dog", "eel"),
+    **options: Any,
+) -> Path:
+    """A folder for each class with images of the class's colour."""
+    for name in classes:
+        for k in range(per_class):
+            save_image(root / name / f"{k}.png", colour=COLOURS.get(name), **options)
+    return root
 
 
 @pytest.fixture
