@@ -99,6 +99,14 @@ def test_what_a_method_needs(spec: str, teacher: bool, labels: bool) -> None:
     assert method.needs_labels is labels
 
 
+def test_the_strong_form_is_stkd_with_its_options() -> None:
+    strong, plain = parse("stkd-strong"), parse("stkd:temperature=8")
+    assert strong.mix == Mix(until=0.8)
+    seen = view(Mix())
+    torch.testing.assert_close(strong.losses(seen), plain.losses(seen), rtol=0, atol=0)
+    assert parse("stkd-strong:temperature=2,beta=2").losses(seen).keys() == {"kl"}
+
+
 @pytest.mark.parametrize("spec", ["stkd:beta=2", "dkd", "nkd", "rld", "crd", "dml", "kd+dkd"])
 def test_losses_that_look_at_labels(spec: str) -> None:
     assert parse(spec).looks_at_labels
