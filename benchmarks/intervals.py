@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import study_digits
+import study_photos
 from common import RESULTS, read_result, with_differences, write_result
 
 from stkd.studies.compare.results import add_differences
@@ -34,12 +35,19 @@ def of_units(cells: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[[
     return lambda result: {**result, "cells": cells(result["units"])}
 
 
+def photos(result: dict[str, Any]) -> dict[str, Any]:
+    """The cells of the photos' study, and the claim's arms on corrupted photos."""
+    corrupted = {"corrupted": with_differences(result["corrupted"], "kd")} if "corrupted" in result else {}
+    return {**of_units(study_photos.cells)(result), **corrupted}
+
+
 RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "cifar10_two_regimes": two_regimes,
     "precision": precision,
     "digits_demo": add_differences_of_demo,
     "cifar100_methods": add_differences,
     "study_digits": of_units(study_digits.cells),
+    "study_photos": photos,
     "ablations": add_differences,
 }
 """Name of a result file, and what computes its differences."""

@@ -215,6 +215,7 @@ def main() -> None:
     stage(study.arms(CLAIM[0], [STRONG]))
     if "corrupted" not in result:
         result["corrupted"] = corrupted(args.work)
+        write_result(args.result, result)
     for setting in SETTINGS:
         stage(study.arms(setting))
 

@@ -16,7 +16,7 @@ PAGES = sorted((Path(__file__).parents[2] / "docs" / "methods").glob("*.md"))
 SECTIONS = {
     match[1]: match[2]
     for page in PAGES
-    for match in re.finditer(r"^## `(\w+)`: .*?\n(.*?)(?=^## |\Z)", page.read_text(encoding="utf-8"), re.M | re.S)
+    for match in re.finditer(r"^## `([\w-]+)`: .*?\n(.*?)(?=^## |\Z)", page.read_text(encoding="utf-8"), re.M | re.S)
 }
 ENTRIES = {entry.name: entry for entry in methods.entries()}
 
