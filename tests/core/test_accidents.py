@@ -78,7 +78,21 @@ def test_killed_processes_that_decode() -> None:
     assert "shared memory (/dev/shm) is full" in str(killed_worker(RuntimeError(KILLED.format("Bus error"))))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("sizes do not match"), OSError(errno.EIO, "x"), ValueError("memory")])
+@pytest.mark.parametrize("error", [ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), EOFError()])
+def test_a_process_that_is_killed_while_it_sends(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter._get_data", get)
+    loader = torch.utils.data.DataLoader([1, 2], num_workers=1)  # type: ignore[arg-type]
+    with pytest.raises(type(error)) as told:
+        next(iter(loader))
+    assert "take fewer --workers or a smaller --batch-size" in str(killed_worker(told.value))
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("sizes do not match"), OSError(errno.EIO, "x"), ValueError("memory"), EOFError()]
+)
 def test_other_errors_are_let_through(error: Exception) -> None:
     assert no_memory(error, ["batch_size"]) is None
     assert killed_worker(error) is None

@@ -18,6 +18,7 @@ from stkd import api
 from stkd.core.config import DistillConfig
 from stkd.core.errors import Interrupted, StkdError
 from stkd.core.records import read_record
+from stkd.studies.tune import study
 from stkd.studies.tune.space import defaults, options, ranges
 from stkd.training.learner import Learner
 
@@ -106,6 +107,28 @@ def test_another_worker_takes_another_trial(words: list[str], tmp_path: Path, st
     monkeypatch.setattr("stkd.studies.tune.study.run_distill", crowded)
     assert stkd(*words, "--trials", "2").code == 0
     assert made == ["trial-0", "trial-1"]
+
+
+def test_a_trial_that_another_worker_ends_meanwhile(words: list[str], stkd: Any, monkeypatch: Any) -> None:
+    """It is listed as running, and its lock is free a moment later."""
+    with monkeypatch.context() as patch:
+        patch.setattr("stkd.studies.tune.study.run_distill", interrupted)
+        assert stkd(*words, "--trials", "2").code == 143
+    hold, made = study._Tuning._hold, []
+
+    def ended(self: Any, number: int) -> Any:
+        made.append(number)
+        if len(made) == 1:
+            self.study.tell(number, 0.5)
+        return hold(self, number)
+
+    monkeypatch.setattr(study._Tuning, "_hold", ended)
+    assert stkd(*words, "--trials", "2").code == 0
+    assert made == [0, 1]
+
+
+def interrupted(*_: Any, **__: Any) -> Any:
+    raise Interrupted(15, "stopped")
 
 
 def test_workers_that_begin_together_make_one_study(

@@ -117,7 +117,7 @@ def _dispatch(argv: list[str]) -> int:
         return known[args.command].run(given)
     except SystemExit as end:
         raise StkdError(f"a plug-in or a library called sys.exit({end.code!r}) before {args.command} was done") from end
-    except (MemoryError, OSError, RuntimeError) as error:
+    except (EOFError, MemoryError, OSError, RuntimeError) as error:
         if line := no_memory(error, vars(given)) or killed_worker(error):
             raise StkdError(line) from error
         raise

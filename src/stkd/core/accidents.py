@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Collection
+from traceback import walk_tb
 
 from .files import disk_full
 
@@ -59,10 +60,16 @@ def no_memory(error: BaseException, options: Collection[str]) -> str | None:
 def killed_worker(error: BaseException) -> str | None:
     """What to do, where a process that decodes images was killed; None for other errors."""
     found = _KILLED.search(str(error)) if isinstance(error, RuntimeError) else None
-    if found is None:
+    if found is None and not _connection_of_loader(error):
         return None
-    if found[1] == "Bus error":
+    if found and found[1] == "Bus error":
         why, how = "shared memory (/dev/shm) is full", "make it larger (docker run --shm-size), or give --workers 0"
     else:
         why, how = "as the system does where memory runs out", "take fewer --workers or a smaller --batch-size"
     return f"a process that decodes images was killed, {why}; {how}, and run the same command again to go on"
+
+
+def _connection_of_loader(error: BaseException) -> bool:
+    """Whether a connection to a process of a DataLoader broke, as it does where it is killed while it sends."""
+    frames = walk_tb(error.__traceback__) if isinstance(error, ConnectionError | EOFError) else ()
+    return any(frame.f_globals.get("__name__") == "torch.utils.data.dataloader" for frame, _ in frames)

@@ -175,8 +175,12 @@ class _Tuning:
                 for trial in begun:
                     if trial.state != State.RUNNING or trial.user_attrs.get("place", self._place) != self._place:
                         continue
-                    if (lock := self._hold(trial.number)) is not None:
+                    if (lock := self._hold(trial.number)) is None:
+                        continue
+                    running = self.study.get_trials(deepcopy=False, states=(State.RUNNING,))
+                    if any(trial.number == other.number for other in running):
                         return self._with_values(optuna.Trial(self.study, trial._trial_id)), lock
+                    lock.release()  # the worker that had it has ended it since
                 if len(begun) >= most:
                     return None
                 # The defaults come first, so that the best trial is never worse than they on the validation images.
