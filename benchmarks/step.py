@@ -2,16 +2,19 @@
 
     python benchmarks/step.py
 
-It writes results/speed_bf16.json on a CPU with bf16 instructions, else results/speed_avx2.json. Each pair is measured
-as a long run would choose its engines, exactly (all in float32), and with an int8 teacher. Weights and images are
-random. Every figure is a ratio of runs in turn on this machine. Figures that the result file holds
-are not measured again, so the command goes on where it was stopped; delete the file to start over.
-Int8 teachers need `pip install 'stkd[openvino]'`. On two idle cores it takes about half an hour.
+It writes results/speed_amx.json on a CPU with AMX, results/speed_bf16.json on one with AVX512-BF16 alone, and
+results/speed_avx2.json on one without bf16 instructions, or on any that is limited to AVX2 by
+`ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2`. Each pair is measured as a long run would choose its engines,
+exactly (all in float32), and with an int8 teacher. Weights and images are random. Every figure is a ratio of runs in
+turn on this machine. Figures that the result file holds are not measured again, so the command goes on where it was
+stopped; delete the file to start over. Int8 teachers need `pip install 'stkd[openvino]'`. On two idle cores it takes
+about half an hour.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -28,6 +31,16 @@ from stkd.core.devices import fast_bfloat16
 from stkd.runs.environment import environment
 from stkd.studies.bench.bare import bare_step
 from stkd.studies.bench.random_data import random_data
+
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+"""Environment variables that keep PyTorch and OpenVINO from instructions that the CPU has."""
+
+
+def kind_of_cpu() -> str:
+    """amx, bf16 or avx2."""
+    if not fast_bfloat16(torch.device("cpu")):
+        return "avx2"
+    return "amx" if torch.cpu.get_capabilities().get("amx_bf16") else "bf16"
 
 
 def benches() -> dict[str, list[str]]:
@@ -95,7 +108,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="figures whose name contains this")
     arguments = parser.parse_args()
     bf16 = fast_bfloat16(torch.device("cpu"))
-    file = arguments.result or RESULTS / ("speed_bf16.json" if bf16 else "speed_avx2.json")
+    file = arguments.result or RESULTS / f"speed_{kind_of_cpu()}.json"
     result = read_result(file)
     figures: dict[str, Any] = result.setdefault("figures", {})
     jobs: dict[str, Any] = {name: (bench, *options) for name, options in benches().items()}
@@ -106,6 +119,7 @@ def main() -> None:
         if name in figures or arguments.only not in name:
             continue
         result["environment"] = environment()
+        result["limits"] = {name: os.environ[name] for name in LIMITS if name in os.environ}
         figures[name] = {**measure(*options), "git": result["environment"]["git"]}
         print(f"{name}: {figures[name]['ratio']}")
         write_result(file, result)

@@ -13,7 +13,8 @@ def fast_bfloat16(device: torch.device) -> bool:
     """Whether bf16 arithmetic is faster than float32 on a device, rather than merely emulated."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
+    # PyTorch may be kept from AVX-512, by ATEN_CPU_CAPABILITY, on a processor that has it.
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2"):
         able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False

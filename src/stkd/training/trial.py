@@ -31,7 +31,7 @@ _LONG = 180.0
 
 _COMPILED_PAYS = {"cpu": (1.1, 60.0), "cuda": (1.3, 60.0)}
 """Usual speed of a compiled student beside an eager one, and seconds to compile it (CPU in float32: 0.9 to 1.7 in
-results/speed_bf16.json; CUDA: a guess). They decide what is worth a trial. In bf16 on a CPU it is not tried."""
+results/speed_amx.json; CUDA: a guess). They decide what is worth a trial. In bf16 on a CPU it is not tried."""
 
 
 class Trial:
