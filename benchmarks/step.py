@@ -4,11 +4,11 @@
 
 It writes results/speed_amx.json on a CPU with AMX, results/speed_bf16.json on one with AVX512-BF16 alone, and
 results/speed_avx2.json on one without bf16 instructions, or on any that is limited to AVX2 by
-`ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2`. Each pair is measured as a long run would choose its engines,
-exactly (all in float32), and with an int8 teacher. Weights and images are random. Every figure is a ratio of runs in
-turn on this machine. Figures that the result file holds are not measured again, so the command goes on where it was
-stopped; delete the file to start over. Int8 teachers need `pip install 'stkd[openvino]'`. On two idle cores it takes
-about half an hour.
+`ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 TORCHINDUCTOR_CACHE_DIR=DIR` (a folder of its own). Each pair is
+measured as a long run would choose its engines, exactly (all in float32), and with an int8 teacher. Weights and images
+are random. Every figure is a ratio of runs in turn on this machine. Figures that the result file holds are not measured
+again, so the command goes on where it was stopped; delete the file to start over. Int8 teachers need
+`pip install 'stkd[openvino]'`. On two idle cores it takes about half an hour.
 """
 
 from __future__ import annotations

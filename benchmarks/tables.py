@@ -2,7 +2,8 @@
 
 python benchmarks/tables.py          (a test checks that the documents are what this writes)
 
-A document has a table of results/NAME.json between the lines `<!-- results/NAME.json -->` and `<!-- end -->`.
+A document has a table of results/NAME.json between the lines `<!-- results/NAME.json -->` and `<!-- end -->`; a
+table of several files names them all.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from tables_cost import loader, many_students, serve_load, shards, speed, startup, suggest, way_out
+from tables_cost import loader, many_students, serve_load, shards, startup, suggest, way_out
 from tables_faults import faults
 from tables_scale import scale
 from tables_scores import ablations, int8_students, int8_teachers, methods, precision, probes, two_regimes
+from tables_speed import machines, peers, speed
 from tables_study import study_digits, study_photos
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"<!-- results/(\w+)\.json -->\n.*?<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- ((?:results/\w+\.json )+)-->\n.*?<!-- end -->", re.DOTALL)
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+TABLES: dict[str, Callable[..., str]] = {
     "way_out": way_out,
     "probes": probes,
     "shards": shards,
@@ -32,6 +33,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cifar100_methods": methods,
     "study_digits": study_digits,
     "study_photos": study_photos,
+    "speed_avx2 speed_bf16 speed_amx": machines,
+    "peers": peers,
     "speed_amx": speed,
     "speed_bf16": speed,
     "speed_avx2": speed,
@@ -52,12 +55,11 @@ def rendered(text: str) -> str:
     """A document with every table made anew."""
 
     def block(old: re.Match[str]) -> str:
-        name = old[1]
-        file = ROOT / "results" / f"{name}.json"
-        if not file.exists():  # not measured yet; the document says so
+        files = [ROOT / file for file in old[1].split()]
+        if not all(file.exists() for file in files):  # not measured yet; the document says so
             return old[0]
-        result = json.loads(file.read_text())
-        return f"<!-- results/{name}.json -->\n{TABLES[name](result)}\n<!-- end -->"
+        table = TABLES[" ".join(file.stem for file in files)]
+        return f"<!-- {old[1]}-->\n{table(*(json.loads(file.read_text()) for file in files))}\n<!-- end -->"
 
     return BLOCK.sub(block, text)
 

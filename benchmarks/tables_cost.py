@@ -1,26 +1,11 @@
-"""Tables of speed, memory and size."""
+"""Tables of what loaders, servers, starts and students cost."""
 
 from __future__ import annotations
 
 from statistics import median
 from typing import Any
 
-__all__ = ["loader", "many_students", "serve_load", "shards", "speed", "startup", "suggest", "way_out"]
-
-
-def speed(result: dict[str, Any]) -> str:
-    """Rows are figures, with what each is a ratio to."""
-    lines = ["| figure | images/s | beside it | images/s | ratio |", "| --- | ---: | --- | ---: | ---: |"]
-    others = {"whole": "loop by hand, same settings", "stkd": "kd"}
-    for name, figure in result["figures"].items():
-        other = "bare loop, float32" if "parts" in figure else others[name.split()[0]]
-        theirs, ours = (median(pair[i] for pair in figure["pairs"]) for i in (0, 1))
-        lines.append(f"| {name} | {ours:.0f} | {other} | {theirs:.0f} | {figure['ratio']:.2f} |")
-    machine = result["environment"]
-    lines.append(
-        f"\n{machine['gpu'] or machine['cpu']}, {machine['threads']} threads, torch {machine['versions']['torch']}"
-    )
-    return "\n".join(lines)
+__all__ = ["loader", "many_students", "serve_load", "shards", "startup", "suggest", "way_out"]
 
 
 def many_students(result: dict[str, Any]) -> str:

@@ -73,14 +73,6 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return {path: value}
 
 
-def test_speeds_in_the_readme_are_those_of_the_file() -> None:
-    figures = json.loads((ROOT / "results" / "speed_amx.json").read_text())["figures"]
-    beside_bare = {name: found["ratio"] for name, found in figures.items() if "bare_images_per_s" in found}
-    for kind in (", as chosen", ", float32", ", int8 teacher"):
-        ratios = [ratio for name, ratio in beside_bare.items() if name.endswith(kind)]
-        assert f"{min(ratios):.1f} to {max(ratios):.1f} times" in " ".join(README.split())
-
-
 def test_picture_of_the_ablations_is_that_of_the_result_files() -> None:
     matplotlib = pytest.importorskip("matplotlib")
     drawn = (ROOT / "docs" / "ablations.svg").read_text(encoding="utf-8")
