@@ -83,7 +83,7 @@ def test_no_command_shows_help(stkd: Any) -> None:
         ("models", {"resnet8", "resnet110", "wrn_40_2", "MobileNetV2", "ShuffleV2", "cnn4", "timm/NAME"}),
         ("data", {"digits", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet", "cinic10", "folder"}),
         ("recipes", {"crd"}),
-        ("comparisons", {"digits", "cifar100_methods", "ablations"}),
+        ("comparisons", {"digits", "methods", "ablations"}),
         ("formats", {"onnx", "openvino", "torch-export"}),
     ],
 )
