@@ -2,8 +2,9 @@
 
     python benchmarks/scale.py --result results/scale.json
 
-Half a minute; nothing is trained. Rates come from results/speed*.json, results/gpu.json and results/loader.json, sizes
-from the code itself: models, cached logits, and the tables of an epoch, whose memory is measured for a million images.
+Half a minute; nothing is trained. Rates come from results/speed_amx.json, results/gpu.json and results/loader.json,
+sizes from the code itself: models, cached logits, and the tables of an epoch, whose memory is measured for a million
+images.
 """
 
 from __future__ import annotations
@@ -52,14 +53,11 @@ PLANS = {"ImageNet-1k": Plan(1_281_167, 100), "100 million images": Plan(100_000
 
 
 def rates() -> dict[str, float]:
-    """Operations per second of training steps by kind of device: the median of the pairs of each result file."""
-    found = {}
-    for file in sorted(RESULTS.glob("speed*.json")):
-        result = json.loads(file.read_text())
-        steps = [figure["flops"]["achieved"] for figure in result["figures"].values() if "flops" in figure]
-        machine = result["environment"]
-        name = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
-        found[f"{name} ({file.name})"] = sorted(steps)[len(steps) // 2]
+    """Operations per second of training steps by kind of device: the median of the pairs in a result file."""
+    result = json.loads((RESULTS / "speed_amx.json").read_text())
+    steps = [figure["flops"]["achieved"] for figure in result["figures"].values() if "flops" in figure]
+    cpu = f"{result['environment']['cpu']}, {result['environment']['threads']} threads"
+    found = {f"{cpu} (speed_amx.json)": sorted(steps)[len(steps) // 2]}
     gpu = RESULTS / "gpu.json"
     if gpu.exists():
         result = json.loads(gpu.read_text())
