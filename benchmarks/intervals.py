@@ -45,7 +45,7 @@ RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "cifar10_two_regimes": two_regimes,
     "precision": precision,
     "digits_demo": add_differences_of_demo,
-    "cifar100_methods": add_differences,
+    "methods": add_differences,
     "study_digits": of_units(study_digits.cells),
     "study_photos": photos,
     "ablations": add_differences,

@@ -30,7 +30,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "shards": shards,
     "int8_students": int8_students,
     "cifar10_two_regimes": two_regimes,
-    "cifar100_methods": methods,
+    "methods": methods,
     "study_digits": study_digits,
     "study_photos": study_photos,
     "speed_avx2 speed_bf16 speed_amx": machines,

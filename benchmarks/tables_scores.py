@@ -27,24 +27,31 @@ def two_regimes(result: dict[str, Any]) -> str:
 
 def methods(result: dict[str, Any]) -> str:
     """Rows are methods, the highest mean first; columns real images and virtual samples."""
-    cells = {cell["method"]: cell for cell in result["cells"]}
-    virtual = {"ce": "mixup", "kd": "stkd", "stkd-decoupled": "stkd-decoupled", "fm": "fm"}
+    by_name = {cell["method"]: cell for cell in result["cells"]}
+    virtual = {"ce": "mixup", "kd": "stkd", "fm": "fm"}
+    virtual |= {label: label for label in ("stkd-strong", "stkd-decoupled")}
     rows = [
-        (label, None if label == virtual.get(label) else cell, cells.get(virtual.get(label, f"{label}-mix")))
-        for label, cell in cells.items()
+        (label, None if label == virtual.get(label) else cell, by_name.get(virtual.get(label, f"{label}-mix")))
+        for label, cell in by_name.items()
         if label not in ("mixup", "stkd") and not label.endswith("-mix")
     ]
     rows.sort(key=lambda row: -max(_top1(cell) for cell in row[1:]))
     pairs = min(len(cell["runs"]) for cell in result["cells"] if cell["runs"])
-    lines = [f"| test accuracy (%) | real images | to `kd` (points), 95 % interval, n = {pairs} | virtual samples |"]
-    lines.append("| --- | ---: | ---: | ---: |")
-    for label, real, mixed in rows:
-        difference = interval((real["paired"] or {}).get("top1")) if real else ""
-        names = {"ce": "`ce`, `mixup`", "kd": "`kd`, `stkd`", "stkd-decoupled": "`stkd:beta=2`"}
-        lines.append(f"| {names.get(label, f'`{label}`')} | {score(real)} | {difference} | {score(mixed)} |")
+    to_kd = f"to `kd` (points), 95 % interval, n = {pairs}"
+    lines = [f"| test accuracy (%) | real images | {to_kd} | virtual samples | {to_kd} |"]
+    lines.append("| --- |" + " ---: |" * 4)
+    names = {"ce": "`ce`, `mixup`", "kd": "`kd`, `stkd`", "stkd-decoupled": "`stkd:beta=2`"}
+    for label, *columns in rows:
+        cells = " | ".join(f"{score(cell)} | {_to_baseline(cell)}" for cell in columns)
+        lines.append(f"| {names.get(label, f'`{label}`')} | {cells} |")
     (teacher,) = result["teachers"].values()
-    lines.append(f"| *teacher* | *{100 * teacher['test']['top1']:.2f}* | | |")
+    lines.append(f"| *teacher* | *{100 * teacher['test']['top1']:.2f}* | | | |")
     return "\n".join(lines)
+
+
+def _to_baseline(cell: dict[str, Any] | None) -> str:
+    paired = (cell["paired"] or {}).get("top1") if cell else None
+    return interval(paired) + (" \\*" if paired and paired["p_corrected"] < LEVEL else "")
 
 
 def _top1(cell: dict[str, Any] | None) -> float:
@@ -57,10 +64,9 @@ def ablations(result: dict[str, Any]) -> str:
     lines = [f"| setting | test accuracy (%) | NLL | beside the default (points), 95 % interval, n = {seeds} |"]
     lines.append("| --- | ---: | ---: | ---: |")
     for cell in result["cells"]:
-        name, mean, paired = cell["method"], cell["mean"], (cell["paired"] or {}).get("top1")
+        name, mean = cell["method"], cell["mean"]
         name = f"`{name}` (default)" if name == result["baseline"] else f"`{name}`"
-        difference = interval(paired) + (" \\*" if paired and paired["p_corrected"] < LEVEL else "")
-        lines.append(f"| {name} | {score(cell)} | {mean['nll']:.3f} | {difference} |")
+        lines.append(f"| {name} | {score(cell)} | {mean['nll']:.3f} | {_to_baseline(cell)} |")
     return "\n".join(lines)
 
 
