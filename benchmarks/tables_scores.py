@@ -7,6 +7,7 @@ from typing import Any
 from tables_cells import interval, percent, score
 
 from stkd.studies.statistics import LEVEL
+from stkd.teachers.engines import Nearness
 
 __all__ = ["ablations", "int8_students", "int8_teachers", "methods", "precision", "probes", "two_regimes"]
 
@@ -84,14 +85,14 @@ def precision(result: dict[str, Any]) -> str:
 
 def int8_teachers(result: dict[str, Any]) -> str:
     """Rows are teachers, columns what is left of them in bf16 and int8."""
-    lines = ["| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | `auto` takes |"]
+    lines = ["| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | `auto` may take int8 |"]
     lines.append("| --- | ---: | ---: | ---: | --- |")
     for teacher in result["teachers"]:
-        check = teacher["check"]
+        check = Nearness(**teacher["check"][0]["int8"])
         top1 = ", ".join(f"{100 * teacher[kind]['top1']:.2f}" for kind in ("float32", "bf16", "int8"))
         same = ", ".join(f"{100 * teacher[kind]['agreement']:.2f}" for kind in ("bf16", "int8"))
         name = f"{teacher['model']}, {teacher['data']}, {teacher['trained']['epochs']} epochs"
-        lines.append(f"| {name} | {top1} | {same} | {100 * check['int8']['agreement']:.2f} | {check['precision']} |")
+        lines.append(f"| {name} | {top1} | {same} | {100 * check.agreement:.2f} | {'yes' if check.enough else 'no'} |")
     return "\n".join(lines)
 
 
