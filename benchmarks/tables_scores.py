@@ -85,7 +85,9 @@ def precision(result: dict[str, Any]) -> str:
 
 def int8_teachers(result: dict[str, Any]) -> str:
     """Rows are teachers, columns what is left of them in bf16 and int8."""
-    lines = ["| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | `auto` may take int8 |"]
+    lines = [
+        "| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | `auto` may take int8 |"
+    ]
     lines.append("| --- | ---: | ---: | ---: | --- |")
     for teacher in result["teachers"]:
         check = Nearness(**teacher["check"][0]["int8"])
