@@ -86,7 +86,7 @@ def precision(result: dict[str, Any]) -> str:
 def int8_teachers(result: dict[str, Any]) -> str:
     """Rows are teachers, columns what is left of them in bf16 and int8."""
     lines = [
-        "| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | `auto` may take int8 |"
+        "| teacher | accuracy (%) float32, bf16, int8 | same class in bf16, int8 (%) | check (%) | int8 by `auto` |"
     ]
     lines.append("| --- | ---: | ---: | ---: | --- |")
     for teacher in result["teachers"]:
