@@ -3,8 +3,8 @@
     python benchmarks/study_cifar100.py --data cifar100:PATH --photos results/study_photos.json \\
                                         --work runs/study_cifar100 --result results/study_cifar100.json
 
-Cells 3 and 4 of docs/protocol.md. --photos is the result file of cell 2, which says what stkd-strong is. About three
-and a half hours on two cores with AVX512-BF16; the same command goes on where it stopped.
+Cells 3 and 4 of docs/protocol.md. --photos is the result file of cell 2, which says what stkd-strong is. Some
+hours on two cores with AVX512-BF16; the same command goes on where it stopped.
 """
 
 from __future__ import annotations
