@@ -107,8 +107,9 @@ def main() -> None:
     parser.add_argument("--result", type=Path, help="result file, added to")
     parser.add_argument("--only", default="", help="figures whose name contains this")
     arguments = parser.parse_args()
-    bf16 = fast_bfloat16(torch.device("cpu"))
-    file = arguments.result or RESULTS / f"speed_{kind_of_cpu()}.json"
+    cpu = kind_of_cpu()
+    bf16 = cpu != "avx2"
+    file = arguments.result or RESULTS / f"speed_{cpu}.json"
     result = read_result(file)
     figures: dict[str, Any] = result.setdefault("figures", {})
     jobs: dict[str, Any] = {name: (bench, *options) for name, options in benches().items()}

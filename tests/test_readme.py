@@ -73,6 +73,13 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return {path: value}
 
 
+def test_speeds_of_peers_in_the_readme_are_those_of_the_file() -> None:
+    beside = json.loads((ROOT / "results" / "peers.json").read_text())["stkd_to"]
+    ours = {name: f"{found['median']:.1f} times" for name, found in beside.items()}
+    said = f"{ours['torchdistill']} the images/s of torchdistill and {ours['RepDistiller']} those of RepDistiller"
+    assert said in " ".join(README.split())
+
+
 def test_picture_of_the_ablations_is_that_of_the_result_files() -> None:
     matplotlib = pytest.importorskip("matplotlib")
     drawn = (ROOT / "docs" / "ablations.svg").read_text(encoding="utf-8")
